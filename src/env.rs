@@ -1,0 +1,48 @@
+//! The `CLAN_*` environment variables, read in one place.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+
+/// `CLAN_DEVICE`: the device of `Device::best`.
+pub(crate) fn device() -> Result<Option<String>> {
+    text("CLAN_DEVICE")
+}
+
+/// Where binaries of programs are kept; `None` when they are not.
+#[cfg(feature = "opencl")]
+pub(crate) fn cache_dir() -> Result<Option<PathBuf>> {
+    match text("CLAN_CACHE")?.as_deref() {
+        None | Some("on") => {}
+        Some("off") => return Ok(None),
+        Some(other) => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "CLAN_CACHE",
+                format!("{other:?} is neither \"on\" nor \"off\""),
+            ));
+        }
+    }
+    if let Some(dir) = std::env::var_os("CLAN_CACHE_DIR") {
+        let dir = PathBuf::from(dir);
+        if !dir.is_absolute() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "CLAN_CACHE_DIR",
+                format!("{dir:?} is not an absolute path"),
+            ));
+        }
+        return Ok(Some(dir));
+    }
+    Ok(dirs::cache_dir().map(|d| d.join("clan")))
+}
+
+fn text(name: &'static str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(v) if v.trim().is_empty() => Ok(None),
+        Ok(v) => Ok(Some(v)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::new(ErrorKind::Config, name, "its value is not valid Unicode"))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! An expression made ready for a backend: a straight line of instructions over leaves.
+
+use super::node::{Binary, Kind, Node, Ternary, Unary};
+use crate::array::RawArray;
+use crate::device::Device;
+use crate::element::{DType, Scalar};
+use crate::layout::{Layout, coalesce};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One instruction; its operands are positions of earlier instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    Leaf(u32),
+    Scalar(u32),
+    Unary(Unary, u32),
+    Binary(Binary, [u32; 2]),
+    Ternary(Ternary, [u32; 3]),
+    Cast(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Inst {
+    pub op: Op,
+    /// Type of the value (the storage type of the node; computed in `dtype.compute()`).
+    pub dtype: DType,
+}
+
+pub(crate) struct Leaf {
+    /// `None` for positions (see [`Kind::Iota`]).
+    pub array: Option<RawArray>,
+    pub layout: Layout,
+    pub dtype: DType,
+}
+
+/// A whole expression as both backends read it. The value is that of the last instruction.
+pub(crate) struct Fused {
+    pub insts: Vec<Inst>,
+    pub leaves: Vec<Leaf>,
+    pub scalars: Vec<Scalar>,
+    pub shape: Vec<usize>,
+    pub device: Option<Device>,
+}
+
+/// The loops over an expression: lengths, and for every leaf where it starts and how it steps.
+#[derive(Clone, Debug)]
+pub(crate) struct Nest {
+    /// Lengths after merging, outermost first; empty for one element.
+    pub dims: Vec<usize>,
+    /// For each leaf its strides, then those of the output when there is one.
+    pub strides: Vec<Vec<isize>>,
+}
+
+impl Fused {
+    pub fn new(root: &Arc<Node>) -> Fused {
+        let mut fused = Fused {
+            insts: Vec::new(),
+            leaves: Vec::new(),
+            scalars: Vec::new(),
+            shape: root.shape.clone(),
+            device: root.device.clone(),
+        };
+        // Post order with a list of our own: graphs may be deep. A node met twice is emitted once.
+        let mut done: HashMap<*const Node, u32> = HashMap::new();
+        let mut stack: Vec<(&Arc<Node>, bool)> = vec![(root, false)];
+        while let Some((node, ready)) = stack.pop() {
+            let id = Arc::as_ptr(node);
+            if done.contains_key(&id) {
+                continue;
+            }
+            if !ready && !node.children().is_empty() {
+                stack.push((node, true));
+                stack.extend(node.children().iter().map(|c| (c, false)));
+                continue;
+            }
+            let at = |n: &Arc<Node>| done[&Arc::as_ptr(n)];
+            let op = match &node.kind {
+                Kind::Leaf(array) => {
+                    fused.leaf(Some(array), &array.layout, array.dtype)
+                }
+                Kind::Iota(layout) => fused.leaf(None, layout, DType::U64),
+                Kind::Scalar(value) => {
+                    fused.scalars.push(*value);
+                    Op::Scalar(fused.scalars.len() as u32 - 1)
+                }
+                Kind::Unary(op, a) => Op::Unary(*op, at(a)),
+                Kind::Binary(op, [a, b]) => Op::Binary(*op, [at(a), at(b)]),
+                Kind::Ternary(op, [a, b, c]) => Op::Ternary(*op, [at(a), at(b), at(c)]),
+                Kind::Cast(a) => Op::Cast(at(a)),
+            };
+            done.insert(id, fused.insts.len() as u32);
+            fused.insts.push(Inst { op, dtype: node.dtype });
+        }
+        fused
+    }
+
+    fn leaf(&mut self, array: Option<&RawArray>, layout: &Layout, dtype: DType) -> Op {
+        let same = |l: &Leaf| {
+            l.layout == *layout
+                && l.dtype == dtype
+                && match (&l.array, array) {
+                    (Some(a), Some(b)) => Arc::ptr_eq(&a.buffer, &b.buffer),
+                    (None, None) => true,
+                    _ => false,
+                }
+        };
+        let k = self.leaves.iter().position(same).unwrap_or_else(|| {
+            self.leaves.push(Leaf { array: array.cloned(), layout: layout.clone(), dtype });
+            self.leaves.len() - 1
+        });
+        Op::Leaf(k as u32)
+    }
+
+    /// Type of the expression.
+    pub fn dtype(&self) -> DType {
+        self.insts.last().map_or(DType::Bool, |i| i.dtype)
+    }
+
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The loops over the axes in `order` (outermost first), merged where leaves and output allow.
+    pub fn nest(&self, order: &[usize], out: Option<&Layout>) -> Nest {
+        let pick = |s: &[isize]| -> Vec<isize> { order.iter().map(|&a| s[a]).collect() };
+        let mut strides: Vec<Vec<isize>> =
+            self.leaves.iter().map(|l| pick(&l.layout.broadcast_strides(&self.shape))).collect();
+        if let Some(out) = out {
+            strides.push(pick(&out.strides));
+        }
+        let shape: Vec<usize> = order.iter().map(|&a| self.shape[a]).collect();
+        let refs: Vec<&[isize]> = strides.iter().map(Vec::as_slice).collect();
+        let (dims, strides) = coalesce(&shape, &refs);
+        Nest { dims, strides }
+    }
+
+    /// The order of axes in which the widest leaves lie in memory, outermost first: results are
+    /// laid out that way, so that an expression over transposed arrays still streams.
+    pub fn memory_order(&self) -> Vec<usize> {
+        let natural: Vec<usize> = (0..self.shape.len()).collect();
+        let full: Vec<&Leaf> = self.leaves.iter().filter(|l| l.layout.shape == self.shape).collect();
+        if full.is_empty() || full.iter().any(|l| l.layout.is_contiguous()) {
+            return natural;
+        }
+        let strides = &full[0].layout.strides;
+        let mut order = natural;
+        order.sort_by_key(|&a| std::cmp::Reverse(strides[a].unsigned_abs()));
+        order
+    }
+}

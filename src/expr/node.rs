@@ -1,0 +1,389 @@
+//! The graph behind an expression: untyped, immutable, shared by `Arc`.
+
+use crate::array::RawArray;
+use crate::device::Device;
+use crate::element::{DType, Scalar};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Layout, broadcast_shapes};
+use std::sync::Arc;
+
+/// One step of an expression. Immutable, so sharing a node shares its value.
+pub(crate) struct Node {
+    pub kind: Kind,
+    /// Type of the value; the half floats are computed in `f32` and rounded only when stored or
+    /// cast to.
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// Where the leaves live; `None` while there are only scalars.
+    pub device: Option<Device>,
+}
+
+pub(crate) enum Kind {
+    /// An array, as it was when the expression was built.
+    Leaf(RawArray),
+    /// The position itself: a leaf over an imaginary buffer 0, 1, 2, …
+    Iota(Layout),
+    Scalar(Scalar),
+    Unary(Unary, Arc<Node>),
+    Binary(Binary, [Arc<Node>; 2]),
+    Ternary(Ternary, [Arc<Node>; 3]),
+    Cast(Arc<Node>),
+}
+
+/// Functions of one value; the names are those of `f32` and the integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Unary {
+    Neg,
+    Not,
+    Abs,
+    Signum,
+    Recip,
+    Sqrt,
+    Cbrt,
+    Exp,
+    Exp2,
+    ExpM1,
+    Ln,
+    Log2,
+    Log10,
+    Ln1p,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Tanh,
+    Asinh,
+    Acosh,
+    Atanh,
+    Floor,
+    Ceil,
+    Round,
+    RoundTiesEven,
+    Trunc,
+    Fract,
+    ToDegrees,
+    ToRadians,
+    IsNan,
+    IsInfinite,
+    IsFinite,
+    CountOnes,
+    LeadingZeros,
+    TrailingZeros,
+}
+
+/// Functions of two values of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Rem,
+    And,
+    Or,
+    Xor,
+    Shl,
+    Shr,
+    Min,
+    Max,
+    Pow,
+    Atan2,
+    Hypot,
+    Copysign,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Ternary {
+    /// `if a { b } else { c }`
+    Select,
+    /// `a * b + c`, rounded once.
+    MulAdd,
+}
+
+impl Unary {
+    pub const ALL: [Unary; 40] = {
+        use Unary::*;
+        [
+            Neg, Not, Abs, Signum, Recip, Sqrt, Cbrt, Exp, Exp2, ExpM1, Ln, Log2, Log10, Ln1p, Sin,
+            Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Floor, Ceil, Round,
+            RoundTiesEven, Trunc, Fract, ToDegrees, ToRadians, IsNan, IsInfinite, IsFinite,
+            CountOnes, LeadingZeros, TrailingZeros,
+        ]
+    };
+
+    /// The name of the method.
+    pub fn name(self) -> &'static str {
+        use Unary::*;
+        match self {
+            Neg => "neg",
+            Not => "not",
+            Abs => "abs",
+            Signum => "signum",
+            Recip => "recip",
+            Sqrt => "sqrt",
+            Cbrt => "cbrt",
+            Exp => "exp",
+            Exp2 => "exp2",
+            ExpM1 => "exp_m1",
+            Ln => "ln",
+            Log2 => "log2",
+            Log10 => "log10",
+            Ln1p => "ln_1p",
+            Sin => "sin",
+            Cos => "cos",
+            Tan => "tan",
+            Asin => "asin",
+            Acos => "acos",
+            Atan => "atan",
+            Sinh => "sinh",
+            Cosh => "cosh",
+            Tanh => "tanh",
+            Asinh => "asinh",
+            Acosh => "acosh",
+            Atanh => "atanh",
+            Floor => "floor",
+            Ceil => "ceil",
+            Round => "round",
+            RoundTiesEven => "round_ties_even",
+            Trunc => "trunc",
+            Fract => "fract",
+            ToDegrees => "to_degrees",
+            ToRadians => "to_radians",
+            IsNan => "is_nan",
+            IsInfinite => "is_infinite",
+            IsFinite => "is_finite",
+            CountOnes => "count_ones",
+            LeadingZeros => "leading_zeros",
+            TrailingZeros => "trailing_zeros",
+        }
+    }
+
+    /// Whether the operation exists for values of `dtype`.
+    pub fn takes(self, dtype: DType) -> bool {
+        use Unary::*;
+        match self {
+            Not => !dtype.is_float(),
+            Neg => dtype != DType::Bool && !dtype.is_unsigned(),
+            Abs | Signum => dtype != DType::Bool,
+            CountOnes | LeadingZeros | TrailingZeros => dtype.is_signed() || dtype.is_unsigned(),
+            _ => dtype.is_float(),
+        }
+    }
+
+    pub fn result(self, dtype: DType) -> DType {
+        match self {
+            Unary::IsNan | Unary::IsInfinite | Unary::IsFinite => DType::Bool,
+            _ => dtype,
+        }
+    }
+}
+
+impl Binary {
+    pub const ALL: [Binary; 22] = {
+        use Binary::*;
+        [
+            Add, Sub, Mul, Div, Rem, And, Or, Xor, Shl, Shr, Min, Max, Pow, Atan2, Hypot, Copysign,
+            Eq, Ne, Lt, Le, Gt, Ge,
+        ]
+    };
+
+    /// The name of the method, or of the operator's trait.
+    pub fn name(self) -> &'static str {
+        use Binary::*;
+        match self {
+            Add => "add",
+            Sub => "sub",
+            Mul => "mul",
+            Div => "div",
+            Rem => "rem",
+            And => "bitand",
+            Or => "bitor",
+            Xor => "bitxor",
+            Shl => "shl",
+            Shr => "shr",
+            Min => "min",
+            Max => "max",
+            Pow => "powf",
+            Atan2 => "atan2",
+            Hypot => "hypot",
+            Copysign => "copysign",
+            Eq => "eq",
+            Ne => "ne",
+            Lt => "lt",
+            Le => "le",
+            Gt => "gt",
+            Ge => "ge",
+        }
+    }
+
+    pub fn takes(self, dtype: DType) -> bool {
+        use Binary::*;
+        match self {
+            Add | Sub | Mul | Div | Rem | Min | Max => dtype != DType::Bool,
+            And | Or | Xor => !dtype.is_float(),
+            Shl | Shr => dtype.is_signed() || dtype.is_unsigned(),
+            Pow | Atan2 | Hypot | Copysign => dtype.is_float(),
+            Eq | Ne | Lt | Le | Gt | Ge => true,
+        }
+    }
+
+    pub fn is_comparison(self) -> bool {
+        use Binary::*;
+        matches!(self, Eq | Ne | Lt | Le | Gt | Ge)
+    }
+
+    pub fn result(self, dtype: DType) -> DType {
+        if self.is_comparison() { DType::Bool } else { dtype }
+    }
+}
+
+impl Ternary {
+    pub fn name(self) -> &'static str {
+        match self {
+            Ternary::Select => "if_else",
+            Ternary::MulAdd => "mul_add",
+        }
+    }
+}
+
+impl Node {
+    pub fn leaf(array: RawArray) -> Arc<Node> {
+        Arc::new(Node {
+            dtype: array.dtype,
+            shape: array.layout.shape.clone(),
+            device: Some(array.device().clone()),
+            kind: Kind::Leaf(array),
+        })
+    }
+
+    pub fn iota(device: &Device, shape: &[usize]) -> Arc<Node> {
+        Arc::new(Node {
+            dtype: DType::U64,
+            shape: shape.to_vec(),
+            device: Some(device.clone()),
+            kind: Kind::Iota(Layout::contiguous(shape)),
+        })
+    }
+
+    /// A scalar of storage type `dtype`; it broadcasts to any shape.
+    pub fn scalar(value: Scalar, dtype: DType) -> Arc<Node> {
+        Arc::new(Node { dtype, shape: Vec::new(), device: None, kind: Kind::Scalar(value) })
+    }
+
+    pub fn unary(op: Unary, a: Arc<Node>) -> Arc<Node> {
+        debug_assert!(op.takes(a.dtype));
+        Arc::new(Node {
+            dtype: op.result(a.dtype),
+            shape: a.shape.clone(),
+            device: a.device.clone(),
+            kind: Kind::Unary(op, a),
+        })
+    }
+
+    pub fn binary(op: Binary, a: Arc<Node>, b: Arc<Node>) -> Result<Arc<Node>> {
+        debug_assert!(op.takes(a.dtype) && a.dtype == b.dtype);
+        let shape = join(op.name(), &[&a, &b])?;
+        let device = same_device(op.name(), &[&a, &b])?;
+        Ok(Arc::new(Node { dtype: op.result(a.dtype), shape, device, kind: Kind::Binary(op, [a, b]) }))
+    }
+
+    pub fn ternary(op: Ternary, abc: [Arc<Node>; 3]) -> Result<Arc<Node>> {
+        let [a, b, c] = &abc;
+        let shape = join(op.name(), &[a, b, c])?;
+        let device = same_device(op.name(), &[a, b, c])?;
+        Ok(Arc::new(Node { dtype: b.dtype, shape, device, kind: Kind::Ternary(op, abc) }))
+    }
+
+    pub fn cast(a: Arc<Node>, to: DType) -> Arc<Node> {
+        if a.dtype == to {
+            return a;
+        }
+        Arc::new(Node {
+            dtype: to,
+            shape: a.shape.clone(),
+            device: a.device.clone(),
+            kind: Kind::Cast(a),
+        })
+    }
+
+    pub fn children(&self) -> &[Arc<Node>] {
+        match &self.kind {
+            Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) => &[],
+            Kind::Unary(_, a) | Kind::Cast(a) => std::slice::from_ref(a),
+            Kind::Binary(_, ab) => ab,
+            Kind::Ternary(_, abc) => abc,
+        }
+    }
+}
+
+fn join(op: &'static str, nodes: &[&Arc<Node>]) -> Result<Vec<usize>> {
+    let mut shape = nodes[0].shape.clone();
+    for node in &nodes[1..] {
+        shape = broadcast_shapes(&shape, &node.shape).ok_or_else(|| {
+            let shapes: Vec<String> = nodes.iter().map(|n| format!("{:?}", n.shape)).collect();
+            Error::shape(
+                op,
+                format!(
+                    "shapes {} do not broadcast: aligned at the last axis, lengths must be equal or 1",
+                    shapes.join(" and ")
+                ),
+            )
+        })?;
+    }
+    Ok(shape)
+}
+
+fn same_device(op: &'static str, nodes: &[&Arc<Node>]) -> Result<Option<Device>> {
+    let mut found: Option<&Device> = None;
+    for device in nodes.iter().filter_map(|n| n.device.as_ref()) {
+        match found {
+            Some(first) if first != device => {
+                return Err(Error::new(
+                    ErrorKind::DeviceMismatch,
+                    op,
+                    format!(
+                        "operands live on {first} and on {device}; copy one with `to_device` first"
+                    ),
+                ));
+            }
+            _ => found = Some(device),
+        }
+    }
+    Ok(found.cloned())
+}
+
+/// Dropping walks the graph with a list instead of the call stack, so that an expression built in
+/// a long loop does not overflow it.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut pending = Vec::new();
+        take_children(&mut self.kind, &mut pending);
+        while let Some(node) = pending.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                take_children(&mut node.kind, &mut pending);
+            }
+        }
+    }
+}
+
+fn take_children(kind: &mut Kind, into: &mut Vec<Arc<Node>>) {
+    match std::mem::replace(kind, Kind::Scalar(Scalar::Bool(false))) {
+        Kind::Unary(_, a) | Kind::Cast(a) => into.push(a),
+        Kind::Binary(_, ab) => into.extend(ab),
+        Kind::Ternary(_, abc) => into.extend(abc),
+        Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) => {}
+    }
+}

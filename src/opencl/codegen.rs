@@ -1,0 +1,567 @@
+//! Writes the OpenCL C that feeds an expression's elements to a family's kernel.
+//!
+//! A family's file in `cl/` reads its input through what is generated here:
+//!
+//! - `CLAN_PARAMS`, `CLAN_ARGS`: the expression's kernel parameters, and the same as arguments;
+//! - `clan_at(i CLAN_ARGS)`: element `i` in the order of the nest, in the compute type `clan_t`;
+//! - `clan_vec(i, v CLAN_ARGS)`: elements `i .. i + CLAN_VEC` where the leaves are contiguous.
+//!
+//! The text depends on the expression's form and the class of its layouts (strides 0, 1 or any),
+//! never on lengths, strides or constants: those are arguments.
+
+use super::launch::Launch;
+use super::{ClDevice, Point};
+use crate::element::{DType, Scalar};
+use crate::error::Result;
+use crate::expr::fused::{Fused, Nest, Op};
+use crate::expr::node::{Binary, Ternary, Unary};
+use std::fmt::Write;
+
+/// Text of `cl/prelude.cl`.
+pub(crate) const PRELUDE: &str = include_str!("../../cl/prelude.cl");
+
+/// OpenCL C's name of the type that values are stored in.
+pub(crate) fn storage(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Bool | DType::U8 => "uchar",
+        DType::I8 => "char",
+        DType::I16 => "short",
+        DType::I32 => "int",
+        DType::I64 => "long",
+        DType::U16 | DType::BF16 => "ushort",
+        DType::U32 => "uint",
+        DType::U64 => "ulong",
+        DType::F16 => "half",
+        DType::F32 => "float",
+        DType::F64 => "double",
+    }
+}
+
+/// OpenCL C's name of the type that values are computed in.
+pub(crate) fn compute(dtype: DType) -> &'static str {
+    storage(dtype.compute())
+}
+
+/// `#define`s that every program starts with: which device, which index width, which group size.
+pub(crate) fn defines(device: &ClDevice, wide: bool, point: Point) -> String {
+    let mut text = String::new();
+    if device.info.fp64 {
+        text.push_str("#define CLAN_FP64 1\n");
+    }
+    if wide {
+        text.push_str("#define CLAN_WIDE 1\n");
+    }
+    let _ = writeln!(text, "#define CLAN_GROUP {}\n#define CLAN_UNROLL {}", point.group, point.unroll);
+    text
+}
+
+/// The defines for an element type stored in an output: `clan_out_t`, and how to put values.
+pub(crate) fn output_type(dtype: DType, vec: usize) -> String {
+    let mut text = format!("typedef {} clan_out_t;\n", storage(dtype));
+    let store = match dtype {
+        DType::F16 => "vstore_half_rte((v), (i), (out))",
+        DType::BF16 => "((out)[i] = clan_bf16_bits(v))",
+        _ => "((out)[i] = (v))",
+    };
+    let _ = writeln!(text, "#define CLAN_PUT(out, i, v) {store}");
+    if vec > 1 {
+        let list = (0..vec).map(|k| format!("(v)[{k}]")).collect::<Vec<_>>().join(", ");
+        let at = format!("(out) + (i)");
+        let store = match dtype {
+            DType::F16 => format!("vstorea_half{vec}_rte((float{vec})({list}), 0, {at})"),
+            DType::BF16 => {
+                let list = (0..vec).map(|k| format!("clan_bf16_bits((v)[{k}])")).collect::<Vec<_>>().join(", ");
+                format!("(*(__global ushort{vec}*)({at}) = (ushort{vec})({list}))")
+            }
+            _ => {
+                let t = storage(dtype);
+                format!("(*(__global {t}{vec}*)({at}) = ({t}{vec})({list}))")
+            }
+        };
+        let _ = writeln!(text, "#define CLAN_PUTV(out, i, v) {store}");
+    }
+    text
+}
+
+/// How an expression is read: what the text depends on beside the expression itself.
+pub(crate) struct Input<'a> {
+    pub fused: &'a Fused,
+    pub nest: &'a Nest,
+    /// Elements at once, 1 when the layouts do not allow more.
+    pub vec: usize,
+    /// Whether positions need 64 bits.
+    pub wide: bool,
+}
+
+/// Strides as the text sees them.
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    Zero,
+    One,
+    Any,
+}
+
+fn class(stride: isize) -> Class {
+    match stride {
+        0 => Class::Zero,
+        1 => Class::One,
+        _ => Class::Any,
+    }
+}
+
+impl<'a> Input<'a> {
+    /// Chooses the vector width: one device word of the widest type, where every leaf is
+    /// contiguous or constant and starts aligned.
+    pub fn new(fused: &'a Fused, nest: &'a Nest, point: Point) -> Input<'a> {
+        let widest = fused.leaves.iter().map(|l| l.dtype.size()).chain([fused.dtype().size()]).max();
+        let mut vec = (point.vector_bytes / widest.unwrap_or(8)).clamp(1, 16);
+        let flat = nest.dims.len() == 1;
+        let aligned = fused.leaves.iter().zip(&nest.strides).all(|(leaf, s)| match s.as_slice() {
+            [0] => true,
+            [1] => leaf.array.is_none() || leaf.layout.offset % vec == 0,
+            _ => false,
+        });
+        if !(flat && aligned) {
+            vec = 1;
+        }
+        Input { fused, nest, vec, wide: is_wide(fused, nest) }
+    }
+
+    /// Everything that the text depends on, for the program's key.
+    pub fn key(&self, key: &mut Vec<u8>) {
+        key.extend([self.vec as u8, u8::from(self.wide), self.nest.dims.len() as u8]);
+        for inst in &self.fused.insts {
+            key.push(inst.dtype as u8);
+            let mut put = |tag: u8, code: u8, args: &[u32]| {
+                key.extend([tag, code]);
+                for a in args {
+                    key.extend((*a as u16).to_le_bytes());
+                }
+            };
+            match inst.op {
+                Op::Leaf(k) => put(0, 0, &[k]),
+                Op::Scalar(k) => put(1, 0, &[k]),
+                Op::Unary(op, a) => put(2, op as u8, &[a]),
+                Op::Binary(op, ab) => put(3, op as u8, &ab),
+                Op::Ternary(op, abc) => put(4, op as u8, &abc),
+                Op::Cast(a) => put(5, 0, &[a]),
+            }
+        }
+        for (leaf, strides) in self.fused.leaves.iter().zip(&self.nest.strides) {
+            key.push(if leaf.array.is_none() { 255 } else { leaf.dtype as u8 });
+            key.extend(strides.iter().map(|&s| class(s) as u8));
+        }
+    }
+
+    /// The text: parameters, `clan_value`, `clan_at` and, with vectors, `clan_vec`.
+    pub fn text(&self) -> String {
+        let mut params = String::new();
+        let mut args = String::new();
+        let mut param = |ty: &str, name: String| {
+            let _ = write!(params, ", {ty} {name}");
+            let _ = write!(args, ", {name}");
+        };
+        let dims = self.nest.dims.len();
+        for d in 1..dims {
+            for name in ["d", "m", "s"] {
+                param("const clan_ix", format!("{name}{d}"));
+            }
+        }
+        for (k, leaf) in self.fused.leaves.iter().enumerate() {
+            if leaf.array.is_some() {
+                param(&format!("__global const {}* restrict", storage(leaf.dtype)), format!("a{k}"));
+            }
+            param("const clan_off", format!("o{k}"));
+            for (d, &s) in self.nest.strides[k].iter().enumerate() {
+                if class(s) == Class::Any {
+                    param("const clan_off", format!("s{k}_{d}"));
+                }
+            }
+        }
+        let types = self.scalar_types();
+        for (k, t) in types.iter().enumerate() {
+            param(&format!("const {}", compute(*t)), format!("c{k}"));
+        }
+        let out = compute(self.fused.dtype());
+        let mut text = format!("typedef {out} clan_t;\n#define CLAN_VEC {}\n", self.vec);
+        let _ = writeln!(text, "#define CLAN_PARAMS {params}\n#define CLAN_ARGS {args}");
+
+        // The value from loaded leaves and constants.
+        let list = |typed: bool| -> String {
+            let mut parts = Vec::new();
+            for (k, leaf) in self.fused.leaves.iter().enumerate() {
+                let t = if typed { format!("const {} ", compute(leaf.dtype)) } else { String::new() };
+                parts.push(format!("{t}x{k}"));
+            }
+            for (k, t) in types.iter().enumerate() {
+                let t = if typed { format!("const {} ", compute(*t)) } else { String::new() };
+                parts.push(format!("{t}c{k}"));
+            }
+            if parts.is_empty() { if typed { "void".into() } else { String::new() } } else { parts.join(", ") }
+        };
+        let _ = writeln!(text, "static inline clan_t clan_value({}) {{", list(true));
+        for (k, inst) in self.fused.insts.iter().enumerate() {
+            let _ = writeln!(text, "  const {} t{k} = {};", compute(inst.dtype), self.emit(k));
+        }
+        let _ = writeln!(text, "  return t{};\n}}", self.fused.insts.len() - 1);
+
+        // One element.
+        text.push_str("static inline clan_t clan_at(const clan_ix i CLAN_PARAMS) {\n");
+        text.push_str(&coordinates(dims));
+        for (k, leaf) in self.fused.leaves.iter().enumerate() {
+            let at = position(&format!("o{k}"), &format!("s{k}_"), &self.nest.strides[k]);
+            let load = match leaf.array {
+                Some(_) => load(leaf.dtype, &format!("a{k}"), &at),
+                None => format!("(ulong)({at})"),
+            };
+            let _ = writeln!(text, "  const {} x{k} = {load};", compute(leaf.dtype));
+        }
+        let _ = writeln!(text, "  return clan_value({});\n}}", list(false));
+        if self.vec > 1 {
+            self.vector(&mut text, list(false));
+        }
+        text
+    }
+
+    fn vector(&self, text: &mut String, list: String) {
+        let v = self.vec;
+        text.push_str("static inline void clan_vec(const clan_ix i, clan_t* v CLAN_PARAMS) {\n");
+        for (k, leaf) in self.fused.leaves.iter().enumerate() {
+            let c = compute(leaf.dtype);
+            let s = storage(leaf.dtype);
+            let unit = self.nest.strides[k] == [1];
+            let _ = match (leaf.array.is_some(), unit) {
+                (false, _) => Ok(()),
+                (true, false) => writeln!(text, "  const {c} x{k} = {};", load(leaf.dtype, &format!("a{k}"), &format!("o{k}"))),
+                (true, true) if leaf.dtype == DType::F16 => {
+                    writeln!(text, "  const float{v} w{k} = vloada_half{v}(0, a{k} + o{k} + i);")
+                }
+                (true, true) => {
+                    writeln!(text, "  const {s}{v} w{k} = *(__global const {s}{v}*)(a{k} + o{k} + i);")
+                }
+            };
+        }
+        for lane in 0..v {
+            text.push_str("  {\n");
+            for (k, leaf) in self.fused.leaves.iter().enumerate() {
+                let c = compute(leaf.dtype);
+                let unit = self.nest.strides[k] == [1];
+                let _ = match (leaf.array.is_some(), unit) {
+                    (false, true) => writeln!(text, "  const ulong x{k} = (ulong)(o{k} + (clan_off)i + {lane});"),
+                    (false, false) => writeln!(text, "  const ulong x{k} = (ulong)o{k};"),
+                    (true, false) => Ok(()),
+                    (true, true) if leaf.dtype == DType::BF16 => {
+                        writeln!(text, "  const float x{k} = clan_bf16(w{k}.s{lane:x});")
+                    }
+                    (true, true) => writeln!(text, "  const {c} x{k} = w{k}.s{lane:x};"),
+                };
+            }
+            let _ = writeln!(text, "  v[{lane}] = clan_value({list});\n  }}");
+        }
+        text.push_str("}\n");
+    }
+
+    fn scalar_types(&self) -> Vec<DType> {
+        let mut types = vec![DType::F32; self.fused.scalars.len()];
+        for inst in &self.fused.insts {
+            if let Op::Scalar(k) = inst.op {
+                types[k as usize] = inst.dtype;
+            }
+        }
+        types
+    }
+
+    /// Sets the arguments that `CLAN_PARAMS` declares, in the same order.
+    pub fn bind<'l>(&'l self, launch: &mut Launch<'l>) -> Result<()> {
+        for &d in self.nest.dims.iter().skip(1) {
+            bind_divisor(launch, d, self.wide)?;
+        }
+        for (k, leaf) in self.fused.leaves.iter().enumerate() {
+            if let Some(array) = &leaf.array {
+                launch.input(&array.buffer)?;
+            }
+            bind_offset(launch, leaf.layout.offset as isize, self.wide)?;
+            for &s in &self.nest.strides[k] {
+                if class(s) == Class::Any {
+                    bind_offset(launch, s, self.wide)?;
+                }
+            }
+        }
+        for s in &self.fused.scalars {
+            match *s {
+                Scalar::Bool(v) => launch.value(u8::from(v))?,
+                Scalar::I8(v) => launch.value(v)?,
+                Scalar::I16(v) => launch.value(v)?,
+                Scalar::I32(v) => launch.value(v)?,
+                Scalar::I64(v) => launch.value(v)?,
+                Scalar::U8(v) => launch.value(v)?,
+                Scalar::U16(v) => launch.value(v)?,
+                Scalar::U32(v) => launch.value(v)?,
+                Scalar::U64(v) => launch.value(v)?,
+                Scalar::F32(v) => launch.value(v)?,
+                Scalar::F64(v) => launch.value(v)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The right-hand side of one instruction.
+    fn emit(&self, k: usize) -> String {
+        let inst = &self.fused.insts[k];
+        let c = compute(inst.dtype);
+        let ty = |a: u32| self.fused.insts[a as usize].dtype;
+        match inst.op {
+            Op::Leaf(leaf) => format!("x{leaf}"),
+            Op::Scalar(s) => format!("c{s}"),
+            Op::Unary(op, a) => unary(op, ty(a), &format!("t{a}")),
+            Op::Binary(op, [a, b]) => binary(op, ty(a), &format!("t{a}"), &format!("t{b}")),
+            Op::Ternary(Ternary::Select, [a, b, d]) => format!("t{a} ? t{b} : t{d}"),
+            Op::Ternary(Ternary::MulAdd, [a, b, d]) => format!("fma(t{a}, t{b}, t{d})"),
+            Op::Cast(a) => cast(ty(a), inst.dtype, &format!("t{a}"), c),
+        }
+    }
+}
+
+/// Sets a `clan_off`.
+pub(crate) fn bind_offset(launch: &mut Launch<'_>, v: isize, wide: bool) -> Result<()> {
+    if wide { launch.value(v as i64) } else { launch.value(v as i32) }
+}
+
+/// Sets a `clan_ix`.
+pub(crate) fn bind_index(launch: &mut Launch<'_>, v: usize, wide: bool) -> Result<()> {
+    if wide { launch.value(v as u64) } else { launch.value(v as u32) }
+}
+
+/// Sets a divisor with the multiplier and shift that replace the division (`CLAN_DIV`).
+///
+/// For n < 2³¹ and 0 < d < 2³¹, with s = ⌈log₂ d⌉ and m = ⌊2³²(2ˢ − d)/d⌋ + 1,
+/// n / d = (⌊n·m / 2³²⌋ + n) >> s (Granlund and Montgomery, "Division by invariant integers using
+/// multiplication", 1994). With 64-bit positions the kernel divides.
+pub(crate) fn bind_divisor(launch: &mut Launch<'_>, d: usize, wide: bool) -> Result<()> {
+    let (m, s) = if wide { (0, 0) } else { magic(d as u32) };
+    bind_index(launch, d, wide)?;
+    bind_index(launch, m as usize, wide)?;
+    bind_index(launch, s as usize, wide)
+}
+
+fn magic(d: u32) -> (u32, u32) {
+    let s = 32 - d.max(1).saturating_sub(1).leading_zeros();
+    let m = ((1u64 << 32) * ((1u64 << s) - u64::from(d)) / u64::from(d.max(1))) + 1;
+    (m as u32, s)
+}
+
+/// Whether any position in the nest needs more than 31 bits.
+pub(crate) fn is_wide(fused: &Fused, nest: &Nest) -> bool {
+    const LIMIT: u128 = i32::MAX as u128;
+    let count: u128 = nest.dims.iter().map(|&d| d as u128).product();
+    count > LIMIT
+        || nest.strides.iter().enumerate().any(|(k, strides)| {
+            let offset = fused.leaves.get(k).map_or(0, |l| l.layout.offset as u128);
+            let reach: u128 =
+                nest.dims.iter().zip(strides).map(|(&d, &s)| d as u128 * s.unsigned_abs() as u128).sum();
+            offset + reach > LIMIT
+        })
+}
+
+/// Declares `q0 …`: the coordinates of position `i` in a nest of `dims` axes.
+pub(crate) fn coordinates(dims: usize) -> String {
+    let mut text = String::new();
+    let mut rest = "i".to_string();
+    for d in (1..dims).rev() {
+        let _ = writeln!(text, "  const clan_ix r{d} = CLAN_DIV({rest}, d{d}, m{d}, s{d});");
+        let _ = writeln!(text, "  const clan_off q{d} = (clan_off)({rest} - r{d} * d{d});");
+        rest = format!("r{d}");
+    }
+    if dims > 0 {
+        let _ = writeln!(text, "  const clan_off q0 = (clan_off){rest};");
+    }
+    text
+}
+
+/// The memory position of the coordinates: `offset + Σ q·stride`.
+pub(crate) fn position(offset: &str, stride: &str, strides: &[isize]) -> String {
+    let mut text = offset.to_string();
+    for (d, &s) in strides.iter().enumerate() {
+        match class(s) {
+            Class::Zero => {}
+            Class::One => {
+                let _ = write!(text, " + q{d}");
+            }
+            Class::Any => {
+                let _ = write!(text, " + q{d} * {stride}{d}");
+            }
+        }
+    }
+    text
+}
+
+/// Declares the strides of an output as parameters in the order that [`bind_output`] sets.
+pub(crate) fn output_params(strides: &[isize]) -> String {
+    let mut text = ", const clan_off oo".to_string();
+    for (d, &s) in strides.iter().enumerate() {
+        if class(s) == Class::Any {
+            let _ = write!(text, ", const clan_off so_{d}");
+        }
+    }
+    text
+}
+
+pub(crate) fn bind_output(launch: &mut Launch<'_>, offset: usize, strides: &[isize], wide: bool) -> Result<()> {
+    bind_offset(launch, offset as isize, wide)?;
+    for &s in strides {
+        if class(s) == Class::Any {
+            bind_offset(launch, s, wide)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the classes of strides to a program's key.
+pub(crate) fn stride_key(key: &mut Vec<u8>, strides: &[isize]) {
+    key.extend(strides.iter().map(|&s| class(s) as u8));
+}
+
+/// Loads one element in the compute type.
+pub(crate) fn load(dtype: DType, array: &str, at: &str) -> String {
+    match dtype {
+        DType::F16 => format!("vload_half({at}, {array})"),
+        DType::BF16 => format!("clan_bf16({array}[{at}])"),
+        _ => format!("{array}[{at}]"),
+    }
+}
+
+/// The unsigned type in which integers of `dtype` wrap.
+fn unsigned(dtype: DType) -> &'static str {
+    if dtype.size() == 8 { "ulong" } else { "uint" }
+}
+
+fn one(dtype: DType) -> &'static str {
+    if dtype == DType::F64 { "1.0" } else { "1.0f" }
+}
+
+fn unary(op: Unary, dtype: DType, a: &str) -> String {
+    use Unary::*;
+    let c = compute(dtype);
+    let float = dtype.is_float();
+    let call = |name: &str| format!("{name}({a})");
+    match op {
+        Neg if float => format!("-{a}"),
+        Neg => format!("({c})(0 - ({}){a})", unsigned(dtype)),
+        Not if dtype == DType::Bool => format!("(uchar)({a} ^ 1)"),
+        Not => format!("({c})(~{a})"),
+        Abs if float => call("fabs"),
+        Abs if dtype.is_signed() => format!("({c})({a} < 0 ? 0 - ({u}){a} : ({u}){a})", u = unsigned(dtype)),
+        Abs => a.to_string(),
+        Signum if float => format!("(isnan({a}) ? {a} : copysign({}, {a}))", one(dtype)),
+        Signum => format!("({c})(({a} > 0) - ({a} < 0))"),
+        Recip => format!("({} / {a})", one(dtype)),
+        Sqrt => call("sqrt"),
+        Cbrt => call("cbrt"),
+        Exp => call("exp"),
+        Exp2 => call("exp2"),
+        ExpM1 => call("expm1"),
+        Ln => call("log"),
+        Log2 => call("log2"),
+        Log10 => call("log10"),
+        Ln1p => call("log1p"),
+        Sin => call("sin"),
+        Cos => call("cos"),
+        Tan => call("tan"),
+        Asin => call("asin"),
+        Acos => call("acos"),
+        Atan => call("atan"),
+        Sinh => call("sinh"),
+        Cosh => call("cosh"),
+        Tanh => call("tanh"),
+        Asinh => call("asinh"),
+        Acosh => call("acosh"),
+        Atanh => call("atanh"),
+        Floor => call("floor"),
+        Ceil => call("ceil"),
+        Round => call("round"),
+        RoundTiesEven => call("rint"),
+        Trunc => call("trunc"),
+        Fract => format!("({a} - trunc({a}))"),
+        ToDegrees => call("degrees"),
+        ToRadians => call("radians"),
+        IsNan => format!("(uchar)(isnan({a}) ? 1 : 0)"),
+        IsInfinite => format!("(uchar)(isinf({a}) ? 1 : 0)"),
+        IsFinite => format!("(uchar)(isfinite({a}) ? 1 : 0)"),
+        CountOnes => call("popcount"),
+        LeadingZeros => call("clz"),
+        // The zeros below the lowest one are the ones of (x & -x) - 1; all of them for zero.
+        TrailingZeros => format!("popcount(({c})(({a} & (0 - {a})) - 1))"),
+    }
+}
+
+fn binary(op: Binary, dtype: DType, a: &str, b: &str) -> String {
+    use Binary::*;
+    let c = compute(dtype);
+    let float = dtype.is_float();
+    let infix = |sign: &str| match float {
+        true => format!("({a} {sign} {b})"),
+        false => format!("({c})(({u}){a} {sign} ({u}){b})", u = unsigned(dtype)),
+    };
+    let bits = dtype.size() * 8 - 1;
+    match op {
+        Add => infix("+"),
+        Sub => infix("-"),
+        Mul => infix("*"),
+        Div if float => format!("({a} / {b})"),
+        Div => format!("clan_div_{c}({a}, {b})"),
+        Rem if float => format!("fmod({a}, {b})"),
+        Rem => format!("clan_rem_{c}({a}, {b})"),
+        And => format!("({c})({a} & {b})"),
+        Or => format!("({c})({a} | {b})"),
+        Xor => format!("({c})({a} ^ {b})"),
+        Shl => format!("({c})(({}){a} << ({b} & {bits}))", unsigned(dtype)),
+        Shr => format!("({c})({a} >> ({b} & {bits}))"),
+        Min if float => format!("(({a} < {b} || isnan({a})) ? {a} : {b})"),
+        Max if float => format!("(({a} > {b} || isnan({a})) ? {a} : {b})"),
+        Min => format!("min({a}, {b})"),
+        Max => format!("max({a}, {b})"),
+        Pow => format!("pow({a}, {b})"),
+        Atan2 => format!("atan2({a}, {b})"),
+        Hypot => format!("hypot({a}, {b})"),
+        Copysign => format!("copysign({a}, {b})"),
+        Eq => format!("(uchar)({a} == {b})"),
+        Ne => format!("(uchar)({a} != {b})"),
+        Lt => format!("(uchar)({a} < {b})"),
+        Le => format!("(uchar)({a} <= {b})"),
+        Gt => format!("(uchar)({a} > {b})"),
+        Ge => format!("(uchar)({a} >= {b})"),
+    }
+}
+
+fn cast(from: DType, to: DType, a: &str, c: &str) -> String {
+    match to {
+        DType::Bool => format!("(uchar)({a} != 0)"),
+        DType::F16 if from == DType::F64 => format!("clan_round_f16(clan_to_odd({a}))"),
+        DType::BF16 if from == DType::F64 => format!("clan_round_bf16(clan_to_odd({a}))"),
+        DType::F16 => format!("clan_round_f16((float){a})"),
+        DType::BF16 => format!("clan_round_bf16((float){a})"),
+        _ if from.is_float() && !to.is_float() => format!("clan_sat_{c}_{}({a})", compute(from)),
+        _ => format!("({c}){a}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiplication_replaces_division() {
+        let mut d = 1u32;
+        while d < 1 << 31 {
+            for d in [d, d.saturating_sub(1).max(1), d + 1, d + d / 3] {
+                let (m, s) = magic(d);
+                for n in [0, 1, d - 1, d, d + 1, 2 * d.min(1 << 30) - 1, i32::MAX as u32, 12_345_678, 2_000_000_011] {
+                    let n = n & 0x7fff_ffff;
+                    let q = (((u64::from(n) * u64::from(m)) >> 32) as u32).wrapping_add(n) >> s;
+                    assert_eq!(q, n / d, "{n} / {d}");
+                }
+            }
+            d *= 2;
+        }
+    }
+}

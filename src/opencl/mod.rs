@@ -1,0 +1,389 @@
+//! The OpenCL backend, and the only place that names `ocl`.
+
+pub(crate) mod codegen;
+mod discover;
+pub(crate) mod launch;
+pub(crate) mod program;
+mod quirks;
+
+pub(crate) use discover::discover;
+pub(crate) use launch::Launch;
+
+use crate::backend::{Backend, Memory, MemoryUsage};
+use crate::device::{DeviceInfo, DeviceKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Pool;
+use ocl::core::{self, CommandQueue, Context, DeviceId, Event, Mem, MemFlags, PlatformId};
+use program::Programs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// One OpenCL device: its context and queues (made at first use), memory pool and programs.
+pub(crate) struct ClDevice {
+    id: DeviceId,
+    platform: PlatformId,
+    pub info: DeviceInfo,
+    /// Names the driver in the keys of the disk cache.
+    pub platform_version: String,
+    pub point: Point,
+    runtime: OnceLock<Result<Runtime>>,
+    pool: Pool<ClBlock>,
+    pub programs: Programs,
+}
+
+/// How element-wise and reducing kernels are shaped for a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Point {
+    /// Work-items in a work-group.
+    pub group: usize,
+    /// Bytes that a work-item loads at once; 0 for one element.
+    pub vector_bytes: usize,
+    /// Loads in flight a work-item.
+    pub unroll: usize,
+    /// Work-groups that fill the device.
+    pub groups: usize,
+}
+
+/// Both queues run in order. What one writes and the other uses is ordered by events.
+pub(crate) struct Runtime {
+    pub context: Context,
+    compute: CommandQueue,
+    transfer: CommandQueue,
+    /// Commands given to the compute queue so far.
+    issued: AtomicU64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Queue {
+    Compute = 0,
+    Transfer = 1,
+}
+
+/// One use of a block by a queue.
+#[derive(Clone)]
+pub(crate) struct Mark {
+    queue: Queue,
+    event: Event,
+    /// The operation, for the message when it turns out to have failed.
+    op: &'static str,
+    /// Position in the compute queue.
+    number: u64,
+}
+
+/// The last uses of a block that may still be running. Since the queues run in order, the last
+/// one of each queue stands for all before it.
+#[derive(Default)]
+pub(crate) struct History {
+    write: Option<Mark>,
+    reads: [Option<Mark>; 2],
+}
+
+/// A block of device memory. Goes back to the pool with its history: the next user waits on it
+/// where another queue is involved.
+pub(crate) struct ClBlock {
+    mem: Mem,
+    size: usize,
+    history: Mutex<History>,
+}
+
+impl ClBlock {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events that a reader on `queue` has to wait for.
+    fn before_read(&self, queue: Queue, waits: &mut Vec<Event>) {
+        waits.extend(self.history().write.iter().filter(|m| m.queue != queue).map(|m| m.event.clone()));
+    }
+
+    /// Events that a writer on `queue` has to wait for.
+    fn before_write(&self, queue: Queue, waits: &mut Vec<Event>) {
+        self.before_read(queue, waits);
+        let history = self.history();
+        let reads = history.reads.iter().flatten();
+        waits.extend(reads.filter(|m| m.queue != queue).map(|m| m.event.clone()));
+    }
+
+    fn after_read(&self, mark: &Mark) {
+        self.history().reads[mark.queue as usize] = Some(mark.clone());
+    }
+
+    fn after_write(&self, mark: Mark) {
+        *self.history() = History { write: Some(mark), reads: [None, None] };
+    }
+}
+
+impl ClDevice {
+    pub fn new(id: DeviceId, platform: PlatformId, platform_version: String, info: &DeviceInfo) -> ClDevice {
+        let group = info.max_work_group.clamp(1, 256);
+        let units = info.compute_units.max(1);
+        let point = match info.kind {
+            // A CPU vectorises across the work-items of a group; explicit vectors hinder it.
+            DeviceKind::Cpu => Point { group, vector_bytes: 0, unroll: 1, groups: units * 8 },
+            _ => Point { group, vector_bytes: 16, unroll: 2, groups: units * 16 },
+        };
+        ClDevice {
+            id,
+            platform,
+            info: info.clone(),
+            platform_version,
+            point,
+            runtime: OnceLock::new(),
+            // A device's memory has no other use while the program runs, so all of it may be kept.
+            pool: Pool::new(usize::MAX),
+            programs: Programs::default(),
+        }
+    }
+
+    pub fn runtime(&self) -> Result<&Runtime> {
+        let made = self.runtime.get_or_init(|| {
+            // Absurd settings are told before the first work rather than ignored.
+            crate::env::cache_dir()?;
+            let properties = core::ContextProperties::new().platform(self.platform);
+            let context = core::create_context(Some(&properties), &[self.id], None, None)
+                .map_err(|e| failure("context", "clCreateContext", &e))?;
+            let queue = || {
+                core::create_command_queue(&context, self.id, None)
+                    .map_err(|e| failure("context", "clCreateCommandQueue", &e))
+            };
+            let (compute, transfer) = (queue()?, queue()?);
+            Ok(Runtime { context, compute, transfer, issued: AtomicU64::new(0) })
+        });
+        made.as_ref().map_err(Error::clone)
+    }
+
+    /// Local memory that a kernel may use, in bytes.
+    pub fn local_bytes(&self) -> u64 {
+        quirks::usable_local(&self.info)
+    }
+
+    fn create(&self, bytes: usize) -> Result<Option<Mem>> {
+        let runtime = self.runtime()?;
+        // SAFETY: no host memory is given.
+        let made = unsafe {
+            core::create_buffer(&runtime.context, MemFlags::new().read_write(), bytes, None::<&[u8]>)
+        };
+        let mem = match made {
+            Ok(mem) => mem,
+            Err(e) if is_out_of_memory(&e) => return Ok(None),
+            Err(e) => return Err(failure("alloc", "clCreateBuffer", &e)),
+        };
+        // Drivers of GPUs allocate at first use: use it now, where running out can be handled.
+        if self.info.kind == DeviceKind::Gpu && bytes >= 1 << 20 {
+            let touched = core::enqueue_fill_buffer(
+                &runtime.compute, &mem, 0u8, 0, 4, None::<&Event>, None::<&mut Event>, None,
+            );
+            match touched {
+                Ok(()) => {}
+                Err(e) if is_out_of_memory(&e) => return Ok(None),
+                Err(e) => return Err(failure("alloc", "clEnqueueFillBuffer", &e)),
+            }
+        }
+        Ok(Some(mem))
+    }
+
+    /// Frees the cache once nothing in flight uses it.
+    fn release_cache(&self) {
+        if let Err(e) = self.wait() {
+            log::debug!("{}: {e}", self.info.name);
+        }
+        drop(self.pool.drain());
+    }
+
+    fn out_of_memory(&self, op: &'static str, bytes: usize) -> Error {
+        let usage = self.pool.usage();
+        Error::new(
+            ErrorKind::OutOfMemory,
+            op,
+            format!(
+                "{} has no room for {bytes} bytes: its arrays hold {} bytes, {} are cached, and it has {} in all. Drop arrays, or work in parts",
+                self.info.name, usage.held, usage.cached, self.info.memory.global_bytes
+            ),
+        )
+    }
+
+    /// After a blocking call failed: names the operation that really did, when it is known.
+    fn late_failure(&self, block: &ClBlock, call: &'static str, e: &core::Error) -> Error {
+        let op = block.history().write.as_ref().map_or("read", |m| m.op);
+        let error = failure(op, call, e);
+        Error::new(
+            ErrorKind::Driver,
+            op.to_string(),
+            format!("failed on {} after it was started: {error}", self.info.name),
+        )
+    }
+}
+
+impl Runtime {
+    fn queue(&self, queue: Queue) -> &CommandQueue {
+        match queue {
+            Queue::Compute => &self.compute,
+            Queue::Transfer => &self.transfer,
+        }
+    }
+
+    fn mark(&self, queue: Queue, event: Event, op: &'static str) -> Mark {
+        let number = match queue {
+            Queue::Compute => self.issued.fetch_add(1, Ordering::Relaxed) + 1,
+            Queue::Transfer => 0,
+        };
+        Mark { queue, event, op, number }
+    }
+}
+
+fn block(memory: &Memory) -> &ClBlock {
+    match memory {
+        Memory::Cl(block) => block,
+        _ => unreachable!("memory of another backend"),
+    }
+}
+
+impl Backend for ClDevice {
+    fn alloc(&self, bytes: usize) -> Result<Memory> {
+        let largest = self.info.memory.max_alloc_bytes;
+        if bytes as u64 > largest {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "alloc",
+                format!(
+                    "an array of {bytes} bytes is above the largest buffer of {}, {largest} bytes; split it into several arrays",
+                    self.info.name
+                ),
+            ));
+        }
+        let mut class = Pool::<ClBlock>::size_class(bytes);
+        if class as u64 > largest {
+            class = bytes;
+        }
+        if let Some(block) = self.pool.take(class) {
+            return Ok(Memory::Cl(block));
+        }
+        let mem = match self.create(class)? {
+            Some(mem) => mem,
+            None => {
+                self.release_cache();
+                self.create(class)?.ok_or_else(|| self.out_of_memory("alloc", bytes))?
+            }
+        };
+        self.pool.add(class);
+        Ok(Memory::Cl(ClBlock { mem, size: class, history: Mutex::default() }))
+    }
+
+    fn recycle(&self, memory: Memory) {
+        if let Memory::Cl(block) = memory {
+            drop(self.pool.put(block.size, block));
+        }
+    }
+
+    fn upload(&self, dst: &mut Memory, offset: usize, src: &[u8]) -> Result<()> {
+        let (runtime, block) = (self.runtime()?, block(dst));
+        let mut waits = Vec::new();
+        block.before_write(Queue::Transfer, &mut waits);
+        runtime.before_waiting(&waits)?;
+        // SAFETY: the call blocks until `src` has been read; the range is inside the block.
+        let done = unsafe {
+            core::enqueue_write_buffer(
+                &runtime.transfer, &block.mem, true, offset, src, wait_list(&waits), None::<&mut Event>,
+            )
+        };
+        done.map_err(|e| match is_out_of_memory(&e) {
+            true => self.out_of_memory("upload", src.len()),
+            false => self.late_failure(block, "clEnqueueWriteBuffer", &e),
+        })?;
+        // Everything before the write has finished, and so has the write.
+        *block.history() = History::default();
+        Ok(())
+    }
+
+    fn download(&self, src: &Memory, offset: usize, dst: &mut [u8]) -> Result<()> {
+        let (runtime, block) = (self.runtime()?, block(src));
+        // Behind the newest command the compute queue is as early as the other, and needs no
+        // event; else the other queue does not wait for what came after the write.
+        let newest = runtime.issued.load(Ordering::Relaxed);
+        let queue = match &block.history().write {
+            Some(m) if m.queue == Queue::Compute && m.number == newest => Queue::Compute,
+            _ => Queue::Transfer,
+        };
+        let mut waits = Vec::new();
+        block.before_read(queue, &mut waits);
+        runtime.before_waiting(&waits)?;
+        // SAFETY: the call blocks until `dst` is filled; the range is inside the block.
+        let done = unsafe {
+            core::enqueue_read_buffer(
+                runtime.queue(queue), &block.mem, true, offset, dst, wait_list(&waits), None::<&mut Event>,
+            )
+        };
+        done.map_err(|e| self.late_failure(block, "clEnqueueReadBuffer", &e))
+    }
+
+    fn copy(&self, src: &Memory, src_at: usize, dst: &mut Memory, dst_at: usize, bytes: usize) -> Result<()> {
+        let (runtime, src, dst) = (self.runtime()?, block(src), block(dst));
+        let mut waits = Vec::new();
+        src.before_read(Queue::Compute, &mut waits);
+        dst.before_write(Queue::Compute, &mut waits);
+        let mut event = Event::null();
+        core::enqueue_copy_buffer::<u8, _, _, _>(
+            &runtime.compute, &src.mem, &dst.mem, src_at, dst_at, bytes, wait_list(&waits), Some(&mut event),
+        )
+        .map_err(|e| match is_out_of_memory(&e) {
+            true => self.out_of_memory("copy", bytes),
+            false => failure("copy", "clEnqueueCopyBuffer", &e),
+        })?;
+        let mark = runtime.mark(Queue::Compute, event, "copy");
+        src.after_read(&mark);
+        dst.after_write(mark);
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<()> {
+        let Some(Ok(runtime)) = self.runtime.get() else { return Ok(()) };
+        for queue in [&runtime.compute, &runtime.transfer] {
+            core::finish(queue).map_err(|e| failure("wait", "clFinish", &e))?;
+        }
+        Ok(())
+    }
+
+    fn trim(&self) {
+        self.release_cache();
+    }
+
+    fn usage(&self) -> MemoryUsage {
+        self.pool.usage()
+    }
+}
+
+impl Runtime {
+    /// An event of a queue may only be waited for by another queue after its own was flushed.
+    fn before_waiting(&self, waits: &[Event]) -> Result<()> {
+        if waits.is_empty() {
+            return Ok(());
+        }
+        for queue in [&self.compute, &self.transfer] {
+            core::flush(queue).map_err(|e| failure("wait", "clFlush", &e))?;
+        }
+        Ok(())
+    }
+}
+
+fn wait_list(waits: &[Event]) -> Option<&[Event]> {
+    (!waits.is_empty()).then_some(waits)
+}
+
+fn is_out_of_memory(e: &core::Error) -> bool {
+    use core::Status::{CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES};
+    matches!(
+        e.api_status(),
+        Some(CL_MEM_OBJECT_ALLOCATION_FAILURE | CL_OUT_OF_RESOURCES | CL_OUT_OF_HOST_MEMORY)
+    )
+}
+
+/// What the driver said, as an error of `op`.
+pub(crate) fn failure(op: &'static str, call: &'static str, e: &core::Error) -> Error {
+    let status = e.api_status().map_or_else(|| e.to_string(), |s| format!("{s:?} ({})", s as i32));
+    #[cfg(feature = "loader")]
+    let status = match clan_opencl_loader::take_raw_status() {
+        Some(raw) => format!("{status}, in truth status {raw}"),
+        None => status,
+    };
+    Error::new(ErrorKind::Driver, op, format!("{call} answered {status}"))
+}
