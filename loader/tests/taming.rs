@@ -17,6 +17,36 @@ fn unknown_codes() {
     );
 }
 
+#[test]
+fn discovery_is_one_at_a_time() {
+    let fake = common::example("loader_fake_opencl");
+    run_child(
+        "child_discovery",
+        &[("CLAN_OPENCL_LIBRARY", fake.to_str().unwrap())],
+    );
+}
+
+/// The fake library fails when two threads list at once, as real ones do with fewer words.
+#[test]
+#[ignore = "run by discovery_is_one_at_a_time in its own process"]
+fn child_discovery() {
+    if !is_child() {
+        return;
+    }
+    let start = std::sync::Barrier::new(16);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                start.wait();
+                let platforms = core::get_platform_ids().unwrap();
+                let devices = core::get_device_ids(platforms[0], Some(DeviceType::GPU), None);
+                assert_eq!(devices.unwrap().len(), 1);
+                assert_eq!(clan_opencl_loader::platforms(), Platforms::Found(1));
+            });
+        }
+    });
+}
+
 fn code<T>(result: Result<T, core::Error>) -> Option<Code> {
     result
         .err()
@@ -114,7 +144,7 @@ fn child_unknown_codes() {
     }
 
     // Drops, all of which fail in the library and would panic in ocl.
-    wait(&event);
+    let _ = core::wait_for_event(&event);
     drop(event);
     drop(queue(Queue::empty()).unwrap());
     drop(context);
@@ -123,8 +153,4 @@ fn child_unknown_codes() {
         Some(i32::MIN),
         "a release keeps the code of the error before"
     );
-}
-
-fn wait(event: &core::Event) {
-    let _ = core::wait_for_event(event);
 }

@@ -66,7 +66,7 @@ pub fn example(name: &str) -> PathBuf {
         .join(file);
     assert!(
         path.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test …` needs `--examples` too",
+        "{} is missing: a whole `cargo test` builds it, before `cargo test --test …` use `cargo build --examples`",
         path.display()
     );
     path
