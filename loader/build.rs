@@ -1,7 +1,8 @@
 //! Leaves an empty `OpenCL` library where the linker looks first.
 //!
-//! `cl-sys` asks for `-lOpenCL` without a condition. The entry points are defined by this package itself, so an archive
-//! with nothing in it satisfies the request, and neither a libOpenCL nor a C compiler is needed to build.
+//! `cl-sys` asks for `-lOpenCL` without a condition. The entry points are defined by this package
+//! itself, so an archive with nothing in it satisfies the request, and neither a libOpenCL nor a C
+//! compiler is needed to build.
 
 use std::{env, fs, path::Path};
 
@@ -27,7 +28,8 @@ fn main() {
 /// The whole of an empty archive for Unix linkers and for MinGW.
 const MAGIC: &[u8] = b"!<arch>\n";
 
-/// The same for MSVC, whose archives begin with two linker members: symbol tables of no symbols and no members.
+/// The same for MSVC, whose archives begin with two linker members: symbol tables of no symbols and
+/// no members.
 fn coff_archive() -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     for content in [&[0_u8; 4][..], &[0_u8; 8][..]] {

@@ -8,7 +8,8 @@ pub(crate) const INVALID_OPERATION: i32 = -59;
 pub(crate) const PLATFORM_NOT_FOUND: i32 = -1001;
 
 thread_local! {
-    /// What the driver said in the last failed call of this thread, where the caller was told something else.
+    /// What the driver said in the last failed call of this thread, where the caller was told
+    /// something else.
     static RAW: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
@@ -31,7 +32,8 @@ pub(crate) fn tame(name: &'static str, code: i32) -> i32 {
     }
 }
 
-// A success leaves the raw code alone: ocl-core asks for names and build logs between a failure and its report.
+// A success leaves the raw code alone: ocl-core asks for names and build logs between a failure and
+// its report.
 #[cold]
 fn failed(name: &'static str, code: i32) -> i32 {
     if is_known(code) {
@@ -43,8 +45,8 @@ fn failed(name: &'static str, code: i32) -> i32 {
     OUT_OF_RESOURCES
 }
 
-/// [`tame`] for the functions that make an object: no object is a failure, whatever the code says. ocl-core would
-/// panic on a null handle that comes with success.
+/// [`tame`] for the functions that make an object: no object is a failure, whatever the code says.
+/// ocl-core would panic on a null handle that comes with success.
 #[inline]
 pub(crate) fn tame_created(name: &'static str, is_null: bool, code: i32) -> i32 {
     if is_null && code == SUCCESS {
@@ -61,7 +63,8 @@ fn nothing_created(name: &'static str) -> i32 {
     OUT_OF_RESOURCES
 }
 
-/// What the caller of a release is told: success, for Rust's `drop` has nobody to tell and would have to panic.
+/// What the caller of a release is told: success, for Rust's `drop` has nobody to tell and would
+/// have to panic.
 #[inline]
 pub(crate) fn tame_release(name: &'static str, code: i32) -> i32 {
     if code != SUCCESS {
@@ -70,7 +73,8 @@ pub(crate) fn tame_release(name: &'static str, code: i32) -> i32 {
     SUCCESS
 }
 
-// Leaves the raw code alone: releases happen while the error that matters is on its way to the caller.
+// Leaves the raw code alone: releases happen while the error that matters is on its way to the
+// caller.
 #[cold]
 fn release_failed(name: &'static str, code: i32) {
     log::warn!("{name} answered {code}: the object may leak");

@@ -1,6 +1,8 @@
-//! The entry points themselves: every name that a program can link against, each of them a step to the library.
+//! The entry points themselves: every name that a program can link against, each of them a step to
+//! the library.
 
 use std::ffi::{c_char, c_uchar, c_void};
+use std::mem::transmute;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -23,8 +25,9 @@ macro_rules! signature {
 }
 
 /// Calls the library's function of this name, or answers with `$absent` when there is none.
-// SAFETY of every use: the address was found under this name in an OpenCL library, the signature is that of the OpenCL
-// headers, and the arguments are the caller's own, who promised the same to us as to the library.
+// SAFETY, wherever it is used: the address was found under this name in an OpenCL library, the
+// signature is that of the OpenCL headers, and the arguments are the caller's own, who promised the
+// same to us as to the library.
 macro_rules! forward {
     ($name:ident($($arg:expr),*) else $absent:expr) => {
         match table().$name {
@@ -61,8 +64,8 @@ macro_rules! entry_point {
             if code != PLATFORM_NOT_FOUND {
                 return code::tame(name, code);
             }
-            // No platforms is an answer, not an error. ocl-core would take the error for a loader that is still waking
-            // up, sleep for ten seconds and panic.
+            // No platforms is an answer, not an error. ocl-core would take the error for a loader
+            // that is still waking up, sleep for ten seconds and panic.
             if !$count.is_null() {
                 // SAFETY: the caller passes null or a place for the number.
                 unsafe { $count.write(0) };
@@ -101,7 +104,8 @@ macro_rules! entry_point {
     )) => {
         #[unsafe(no_mangle)]
         pub unsafe extern "system" fn $name(
-            $context: $c, $count: $n, $devices: $d, $lengths: $l, $binaries: $b, $statuses: $s, errcode_ret: *mut i32,
+            $context: $c, $count: $n, $devices: $d, $lengths: $l, $binaries: $b, $statuses: $s,
+            errcode_ret: *mut i32,
         ) -> Handle {
             let name = stringify!($name);
             let mut code = SUCCESS;
@@ -115,7 +119,8 @@ macro_rules! entry_point {
             // Only a success promises that every status has been written.
             if code == SUCCESS && !$statuses.is_null() {
                 for index in 0..$count as usize {
-                    // SAFETY: the caller has room for one status a device, and the library has written them.
+                    // SAFETY: the caller has room for one status a device, and the library has
+                    // written them.
                     unsafe {
                         let status = $statuses.add(index);
                         status.write(code::tame(name, status.read()));
@@ -159,12 +164,14 @@ macro_rules! entry_points {
             fn fill() -> Self {
                 Self {
                     $($name: library::symbol(
-                        // A literal with its own terminator: no name is built when the program runs.
+                        // A literal with its own terminator: no name is built when the program
+                        // runs.
                         const { nul_terminated(concat!(stringify!($name), "\0")) }
                     ).map(|address| {
-                        // SAFETY: `symbol` never answers null, the symbol of this name in an OpenCL library is a
-                        // function of this signature, and the library is never unloaded.
-                        unsafe { std::mem::transmute::<*mut c_void, signature!($kind($($ty),*))>(address) }
+                        // SAFETY: `symbol` never answers null, the symbol of this name in an OpenCL
+                        // library is a function of this signature, and the library is never
+                        // unloaded.
+                        unsafe { transmute::<*mut c_void, signature!($kind($($ty),*))>(address) }
                     }),)*
                 }
             }
@@ -173,8 +180,8 @@ macro_rules! entry_points {
         $(
             entry_point! { $kind $name($($arg: $ty),*) }
 
-            // A shared library that embeds this package must not offer OpenCL to the rest of its process: the program
-            // or the real library could bind to it.
+            // A shared library that embeds this package must not offer OpenCL to the rest of its
+            // process: the program or the real library could bind to it.
             #[cfg(not(windows))]
             std::arch::global_asm!(concat!(".hidden ", stringify!($name)));
         )*
@@ -193,8 +200,9 @@ fn table() -> &'static Table {
     TABLE.get_or_init(Table::fill)
 }
 
-/// Held while platforms or devices are listed. ICD loaders and drivers set themselves up in these calls, and not all of
-/// them bear two threads there. No callback of the caller's runs below it, so it cannot be taken twice.
+/// Held while platforms or devices are listed. ICD loaders and drivers set themselves up in these
+/// calls, and not all of them bear two threads there. No callback of the caller's runs below it, so
+/// it cannot be taken twice.
 pub(crate) fn discovery() -> MutexGuard<'static, ()> {
     static DISCOVERY: Mutex<()> = Mutex::new(());
     // It guards no data, so a thread that panicked with it has left nothing behind.
@@ -213,16 +221,18 @@ fn absent(name: &'static str) -> i32 {
 }
 
 // The kind of an entry point says how its answer reaches the caller:
+//
 //   code       a status is returned
 //   platforms  the same, and no platforms is a success
 //   discover   the same, and one call at a time
 //   release    a status is returned, and it is always success
-//   create     an object is returned; a last parameter, `errcode_ret: *mut i32`, follows those written here
+//   create     an object is returned; one more parameter, `errcode_ret: *mut i32`, comes last
 //   binary     the same, and one status a device is written
 //   pointer    an address is returned, null without the library
 //   void       nothing is returned
 //
-// Structures are `c_void` and enumerations their integers: nothing but handles and numbers passes in registers.
+// Structures are `c_void` and enumerations their integers: nothing but handles and numbers passes
+// in registers.
 entry_points! {
     // OpenCL 1.0
     platforms clGetPlatformIDs(num_entries: u32, platforms: *mut Handle, num_platforms: *mut u32);

@@ -28,17 +28,19 @@ pub fn status() -> &'static Status {
     library::status()
 }
 
-/// Takes the status code behind the last failed call of this thread, if the caller was told another.
+/// Takes the status code behind the last failed call of this thread, if the caller was told
+/// another.
 ///
-/// `None` when that failure had a code of its own name, or when it was taken before. `Some(0)` when the
-/// driver claimed success but made no object. Ask at once when an error arrives, on the thread that
-/// made the call: successful calls and releases in between do no harm, another failure replaces it.
+/// `None` when that failure had a code of its own name, or when it was taken before. `Some(0)` when
+/// the driver claimed success but made no object. Ask at once when an error arrives, on the thread
+/// that made the call: successful calls and releases in between do no harm, another failure
+/// replaces it.
 pub fn take_raw_status() -> Option<i32> {
     code::take_raw()
 }
 
-/// The address of a function of the loaded library, such as an extension that its entry points do not
-/// cover. `None` without a library or when it has no such symbol.
+/// The address of a function of the loaded library, such as an extension that its entry points do
+/// not cover. `None` without a library or when it has no such symbol.
 ///
 /// Extensions of one platform are found with `clGetExtensionFunctionAddressForPlatform` instead.
 /// The address stays valid for the life of the process; calls through it bypass this package, so
@@ -52,8 +54,8 @@ pub fn symbol(name: &CStr) -> Option<*mut c_void> {
 pub enum Platforms {
     /// There is no OpenCL library; [`status()`] tells which were tried.
     NoLibrary,
-    /// There is a library, and it knows of no driver (−1001, `CL_PLATFORM_NOT_FOUND_KHR`, or a count of
-    /// zero): the usual state of a machine with an ICD loader and no driver installed.
+    /// There is a library, and it knows of no driver (−1001, `CL_PLATFORM_NOT_FOUND_KHR`, or a
+    /// count of zero): the usual state of a machine with an ICD loader and no driver installed.
     NoDriver,
     /// The library could not say; this is its status code, untranslated.
     Failed(i32),

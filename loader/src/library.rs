@@ -79,7 +79,8 @@ fn opened() -> &'static Opened {
 }
 
 fn candidates() -> Vec<OsString> {
-    // On macOS the calls are linked to the framework, so asking another library would describe one that is not used.
+    // On macOS the calls are linked to the framework, so asking another library would describe one
+    // that is not used.
     let named = if cfg!(target_os = "macos") {
         None
     } else {
@@ -96,13 +97,15 @@ fn open(names: Vec<OsString>) -> Opened {
     let mut reasons: Vec<(bool, String)> = Vec::new();
     for name in names {
         tried.push(name.to_string_lossy().into_owned());
-        // SAFETY: loading runs the library's initialisers. Those of an OpenCL library make no demand on the program,
-        // and the user who names another library in the environment could as well preload it.
+        // SAFETY: loading runs the library's initialisers. Those of an OpenCL library make no
+        // demand on the program, and the user who names another library in the environment could as
+        // well preload it.
         let library = match unsafe { Library::new(&name) } {
             Ok(library) => library,
             Err(error) => {
                 let text = error_text(&error);
-                // A file that exists but cannot be loaded explains more than one that does not exist.
+                // A file that exists but cannot be loaded explains more than one that does not
+                // exist.
                 let absent = text.contains("No such file");
                 reasons.push((absent, text));
                 continue;
@@ -162,7 +165,8 @@ fn path_of(address: *mut c_void) -> Option<PathBuf> {
     if info.dli_fname.is_null() {
         return None;
     }
-    // SAFETY: a string that lives as long as the object it names stays loaded, and the caller holds that object.
+    // SAFETY: a string that lives as long as the object it names stays loaded, and the caller holds
+    // that object.
     let name = unsafe { CStr::from_ptr(info.dli_fname) };
     let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
     Some(path.canonicalize().unwrap_or(path))
