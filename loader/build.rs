@@ -33,15 +33,8 @@ const MAGIC: &[u8] = b"!<arch>\n";
 fn coff_archive() -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     for content in [&[0_u8; 4][..], &[0_u8; 8][..]] {
-        let header = format!(
-            "{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
-            "/",
-            0,
-            "",
-            "",
-            0,
-            content.len()
-        );
+        let header =
+            format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", "/", 0, "", "", 0, content.len());
         bytes.extend_from_slice(header.as_bytes());
         bytes.extend_from_slice(content);
     }

@@ -18,7 +18,14 @@ pub(crate) trait Backend {
     /// Waits for what writes `src`, then fills all of `dst`.
     fn download(&self, src: &Memory, offset: usize, dst: &mut [u8]) -> Result<()>;
     /// Copies bytes within the device, in order with everything else that uses them.
-    fn copy(&self, src: &Memory, src_at: usize, dst: &mut Memory, dst_at: usize, bytes: usize) -> Result<()>;
+    fn copy(
+        &self,
+        src: &Memory,
+        src_at: usize,
+        dst: &mut Memory,
+        dst_at: usize,
+        bytes: usize,
+    ) -> Result<()>;
     /// Returns when everything started so far has finished.
     fn wait(&self) -> Result<()>;
     /// Gives cached memory back to the system.
@@ -72,7 +79,13 @@ impl Buffer {
         self.device.backend().download(&self.memory, offset, dst)
     }
 
-    pub fn copy_from(&mut self, at: usize, src: &Buffer, src_at: usize, bytes: usize) -> Result<()> {
+    pub fn copy_from(
+        &mut self,
+        at: usize,
+        src: &Buffer,
+        src_at: usize,
+        bytes: usize,
+    ) -> Result<()> {
         if bytes == 0 {
             return Ok(());
         }

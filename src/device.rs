@@ -202,9 +202,8 @@ impl Device {
     /// When `CLAN_DEVICE` names no device of this machine.
     pub fn choose() -> Result<Choice> {
         if let Some(name) = crate::env::device()? {
-            let device = Device::select(name.as_str()).map_err(|e| {
-                Error::new(e.kind(), "CLAN_DEVICE", e.to_string())
-            })?;
+            let device = Device::select(name.as_str())
+                .map_err(|e| Error::new(e.kind(), "CLAN_DEVICE", e.to_string()))?;
             return Ok(Choice { device, reason: format!("CLAN_DEVICE={name}") });
         }
         let rank = |d: &Device| match d.kind() {
@@ -286,7 +285,10 @@ impl Device {
                     || alias == name)
         };
         registry().devices.iter().filter(fits).nth(position).cloned().ok_or_else(|| {
-            none_such(format!("no device fits {name:?}{}", if position > 0 { format!(" number {position}") } else { String::new() }))
+            none_such(format!(
+                "no device fits {name:?}{}",
+                if position > 0 { format!(" number {position}") } else { String::new() }
+            ))
         })
     }
 
@@ -457,11 +459,15 @@ fn host_info() -> DeviceInfo {
         .and_then(|v| v.trim_end_matches("kB").trim().parse::<u64>().ok())
         .map_or(0, |kib| kib << 10);
     DeviceInfo {
-        name: read_field("/proc/cpuinfo", "model name")
-            .map_or_else(|| std::env::consts::ARCH.to_string(), |v| v.trim_start_matches(':').trim().to_string()),
+        name: read_field("/proc/cpuinfo", "model name").map_or_else(
+            || std::env::consts::ARCH.to_string(),
+            |v| v.trim_start_matches(':').trim().to_string(),
+        ),
         platform: "host".to_string(),
-        vendor: read_field("/proc/cpuinfo", "vendor_id")
-            .map_or_else(|| "unknown".to_string(), |v| v.trim_start_matches(':').trim().to_string()),
+        vendor: read_field("/proc/cpuinfo", "vendor_id").map_or_else(
+            || "unknown".to_string(),
+            |v| v.trim_start_matches(':').trim().to_string(),
+        ),
         driver: format!("clan {}", env!("CARGO_PKG_VERSION")),
         kind: DeviceKind::Host,
         compute_units: threads,

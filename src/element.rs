@@ -216,16 +216,46 @@ marker!(Float: f16 bf16 f32 f64);
 macro_rules! with_compute {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype.compute() {
-            $crate::element::DType::Bool | $crate::element::DType::U8 => { type $T = u8; $body }
-            $crate::element::DType::I8 => { type $T = i8; $body }
-            $crate::element::DType::I16 => { type $T = i16; $body }
-            $crate::element::DType::I32 => { type $T = i32; $body }
-            $crate::element::DType::I64 => { type $T = i64; $body }
-            $crate::element::DType::U16 => { type $T = u16; $body }
-            $crate::element::DType::U32 => { type $T = u32; $body }
-            $crate::element::DType::U64 => { type $T = u64; $body }
-            $crate::element::DType::F64 => { type $T = f64; $body }
-            _ => { type $T = f32; $body }
+            $crate::element::DType::Bool | $crate::element::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            $crate::element::DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            $crate::element::DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            $crate::element::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            $crate::element::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            $crate::element::DType::U16 => {
+                type $T = u16;
+                $body
+            }
+            $crate::element::DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            $crate::element::DType::U64 => {
+                type $T = u64;
+                $body
+            }
+            $crate::element::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
         }
     };
 }

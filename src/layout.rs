@@ -143,7 +143,11 @@ impl Layout {
     /// impossible. The caller has checked that the counts agree.
     pub fn reshape(&self, shape: &[usize]) -> Option<Layout> {
         if self.len() == 0 {
-            return Some(Layout { shape: shape.to_vec(), strides: row_major(shape), offset: self.offset });
+            return Some(Layout {
+                shape: shape.to_vec(),
+                strides: row_major(shape),
+                offset: self.offset,
+            });
         }
         // Runs of old axes that can be walked with one stride, outermost first.
         let (dims, strides) = coalesce(&self.shape, &[&self.strides]);
@@ -171,14 +175,10 @@ impl Layout {
 
     /// NumPy's basic slicing; out-of-range ends are errors, as in ndarray.
     pub fn slice(&self, op: &'static str, info: &[SliceInfoElem]) -> Result<Layout> {
-        let mut out =
-            Layout { shape: Vec::new(), strides: Vec::new(), offset: self.offset };
+        let mut out = Layout { shape: Vec::new(), strides: Vec::new(), offset: self.offset };
         let mut axis = 0;
         let outside = |what: String, axis: usize| {
-            Error::index(
-                op,
-                format!("{what} is outside axis {axis} of shape {:?}", self.shape),
-            )
+            Error::index(op, format!("{what} is outside axis {axis} of shape {:?}", self.shape))
         };
         for elem in info {
             if matches!(elem, SliceInfoElem::NewAxis) {
@@ -189,7 +189,11 @@ impl Layout {
             let (Some(&dim), Some(&stride)) = (self.shape.get(axis), self.strides.get(axis)) else {
                 return Err(Error::index(
                     op,
-                    format!("more slices than the {} axes of shape {:?}", self.shape.len(), self.shape),
+                    format!(
+                        "more slices than the {} axes of shape {:?}",
+                        self.shape.len(),
+                        self.shape
+                    ),
                 ));
             };
             let d = dim as isize;
@@ -203,12 +207,21 @@ impl Layout {
                 }
                 SliceInfoElem::Slice { start, end, step } => {
                     if step == 0 {
-                        return Err(Error::argument(op, format!("step 0 on axis {axis}; a step is any other integer")));
+                        return Err(Error::argument(
+                            op,
+                            format!("step 0 on axis {axis}; a step is any other integer"),
+                        ));
                     }
                     let from = if start < 0 { start + d } else { start };
                     let to = end.map_or(d, |e| if e < 0 { e + d } else { e });
                     if from < 0 || from > d || to < 0 || to > d {
-                        return Err(outside(format!("slice {start}..{}", end.map_or(String::new(), |e| e.to_string())), axis));
+                        return Err(outside(
+                            format!(
+                                "slice {start}..{}",
+                                end.map_or(String::new(), |e| e.to_string())
+                            ),
+                            axis,
+                        ));
                     }
                     let span = (to - from).max(0);
                     // `isize::MIN` has no absolute value; as a step it takes one element.
@@ -251,16 +264,16 @@ pub(crate) fn broadcast_shapes(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 /// one: fewer axes, the same elements in the same order. An array of one element has no axes.
 pub(crate) fn coalesce(shape: &[usize], operands: &[&[isize]]) -> (Vec<usize>, Vec<Vec<isize>>) {
     let mut dims: Vec<usize> = Vec::with_capacity(shape.len());
-    let mut out: Vec<Vec<isize>> = operands.iter().map(|_| Vec::with_capacity(shape.len())).collect();
+    let mut out: Vec<Vec<isize>> =
+        operands.iter().map(|_| Vec::with_capacity(shape.len())).collect();
     for (axis, &d) in shape.iter().enumerate() {
         if d == 1 {
             continue;
         }
         let merge = !dims.is_empty()
-            && operands
-                .iter()
-                .zip(&out)
-                .all(|(s, o)| o.last().is_some_and(|&last| s[axis].checked_mul(d as isize) == Some(last)));
+            && operands.iter().zip(&out).all(|(s, o)| {
+                o.last().is_some_and(|&last| s[axis].checked_mul(d as isize) == Some(last))
+            });
         if merge {
             if let Some(last) = dims.last_mut() {
                 *last *= d;
@@ -296,7 +309,8 @@ mod tests {
         let t = a.permute("t", &[1, 0]).unwrap();
         assert!(t.reshape(&[24]).is_none());
         assert_eq!(t.reshape(&[2, 3, 4]).unwrap().strides, [3, 1, 6]);
-        let every_other = a.slice("s", &[SliceInfoElem::Slice { start: 0, end: None, step: 2 }]).unwrap();
+        let every_other =
+            a.slice("s", &[SliceInfoElem::Slice { start: 0, end: None, step: 2 }]).unwrap();
         assert!(every_other.reshape(&[12]).is_none());
         assert_eq!(every_other.reshape(&[2, 2, 3]).unwrap().strides, [12, 3, 1]);
         assert_eq!(l(&[]).reshape(&[1, 1]).unwrap().shape, [1, 1]);
@@ -305,12 +319,15 @@ mod tests {
     #[test]
     fn negative_steps_follow_ndarray() {
         let x = ndarray::Array1::from_iter(0..10usize);
-        for (start, end, step) in [(0, None, -1), (2, Some(9), -3), (1, Some(-1), 2), (5, Some(5), -2), (7, Some(3), -1)] {
+        for (start, end, step) in
+            [(0, None, -1), (2, Some(9), -3), (1, Some(-1), 2), (5, Some(5), -2), (7, Some(3), -1)]
+        {
             let elem = SliceInfoElem::Slice { start, end, step };
             let got = l(&[10]).slice("s", &[elem]).unwrap();
             let want = x.slice(ndarray::Slice::new(start, end, step).pipe());
-            let got: Vec<usize> =
-                (0..got.shape[0]).map(|i| (got.offset as isize + i as isize * got.strides[0]) as usize).collect();
+            let got: Vec<usize> = (0..got.shape[0])
+                .map(|i| (got.offset as isize + i as isize * got.strides[0]) as usize)
+                .collect();
             assert_eq!(got, want.to_vec(), "{start} {end:?} {step}");
         }
     }
@@ -334,7 +351,13 @@ mod tests {
     #[test]
     fn span_stays_inside() {
         let v = l(&[5, 4])
-            .slice("s", &[SliceInfoElem::Slice { start: 1, end: Some(4), step: -2 }, SliceInfoElem::Index(-1)])
+            .slice(
+                "s",
+                &[
+                    SliceInfoElem::Slice { start: 1, end: Some(4), step: -2 },
+                    SliceInfoElem::Index(-1),
+                ],
+            )
             .unwrap();
         assert_eq!(v.span(), (7, 16));
     }

@@ -83,7 +83,10 @@ mod tests {
     fn classes_waste_an_eighth_at_most() {
         for bytes in [1, 255, 256, 257, 1000, 4096, 4097, 1 << 30, (1 << 30) + 1] {
             let class = Pool::<()>::size_class(bytes);
-            assert!(class >= bytes && (bytes < 256 || class - bytes <= bytes / 8), "{bytes} {class}");
+            assert!(
+                class >= bytes && (bytes < 256 || class - bytes <= bytes / 8),
+                "{bytes} {class}"
+            );
         }
     }
 

@@ -25,11 +25,7 @@ fn is_known(code: i32) -> bool {
 /// What the caller of `name` is told when the driver answered `code`.
 #[inline]
 pub(crate) fn tame(name: &'static str, code: i32) -> i32 {
-    if code == SUCCESS {
-        SUCCESS
-    } else {
-        failed(name, code)
-    }
+    if code == SUCCESS { SUCCESS } else { failed(name, code) }
 }
 
 // A success leaves the raw code alone: ocl-core asks for names and build logs between a failure and
@@ -49,11 +45,7 @@ fn failed(name: &'static str, code: i32) -> i32 {
 /// ocl-core would panic on a null handle that comes with success.
 #[inline]
 pub(crate) fn tame_created(name: &'static str, is_null: bool, code: i32) -> i32 {
-    if is_null && code == SUCCESS {
-        nothing_created(name)
-    } else {
-        tame(name, code)
-    }
+    if is_null && code == SUCCESS { nothing_created(name) } else { tame(name, code) }
 }
 
 #[cold]

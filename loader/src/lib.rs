@@ -1,17 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
-#[cfg_attr(
-    target_os = "macos",
-    allow(dead_code, reason = "nothing is translated there")
-)]
+#[cfg_attr(target_os = "macos", allow(dead_code, reason = "nothing is translated there"))]
 mod code;
 // On macOS the OpenCL framework is part of the system and programs link to it as ever.
 #[cfg(not(target_os = "macos"))]
-#[allow(
-    non_snake_case,
-    reason = "the entry points have the names of the OpenCL specification"
-)]
+#[allow(non_snake_case, reason = "the entry points have the names of the OpenCL specification")]
 #[allow(clippy::too_many_arguments, reason = "and its parameters")]
 mod entry;
 mod library;
@@ -73,11 +67,7 @@ impl fmt::Display for Platforms {
                 status()
             ),
             Self::Failed(code) => {
-                write!(
-                    f,
-                    "{}, but listing its platforms failed with {code}",
-                    status()
-                )
+                write!(f, "{}, but listing its platforms failed with {code}", status())
             }
             Self::Found(1) => write!(f, "{} with 1 platform", status()),
             Self::Found(count) => write!(f, "{} with {count} platforms", status()),

@@ -81,11 +81,7 @@ fn opened() -> &'static Opened {
 fn candidates() -> Vec<OsString> {
     // On macOS the calls are linked to the framework, so asking another library would describe one
     // that is not used.
-    let named = if cfg!(target_os = "macos") {
-        None
-    } else {
-        env::var_os(VARIABLE)
-    };
+    let named = if cfg!(target_os = "macos") { None } else { env::var_os(VARIABLE) };
     match named {
         Some(name) if !name.is_empty() => vec![name],
         _ => NAMES.iter().map(OsString::from).collect(),
@@ -114,26 +110,15 @@ fn open(names: Vec<OsString>) -> Opened {
         match symbol_in(&library, c"clGetPlatformIDs") {
             Some(known) => {
                 let path = path_of(known).unwrap_or_else(|| PathBuf::from(&name));
-                return Opened {
-                    status: Status::Loaded { path },
-                    library: Some(library),
-                };
+                return Opened { status: Status::Loaded { path }, library: Some(library) };
             }
-            None => reasons.push((
-                false,
-                "it is not an OpenCL library: clGetPlatformIDs is missing".into(),
-            )),
+            None => reasons
+                .push((false, "it is not an OpenCL library: clGetPlatformIDs is missing".into())),
         }
     }
-    let best = reasons
-        .iter()
-        .find(|(absent, _)| !absent)
-        .or(reasons.first());
+    let best = reasons.iter().find(|(absent, _)| !absent).or(reasons.first());
     let reason = best.map(|(_, text)| text.clone()).unwrap_or_default();
-    Opened {
-        status: Status::Missing { tried, reason },
-        library: None,
-    }
+    Opened { status: Status::Missing { tried, reason }, library: None }
 }
 
 /// The system's own words, which libloading keeps one level down.
@@ -194,9 +179,7 @@ mod tests {
         let Opened { status, library } =
             open(vec!["/nonexistent/a.so".into(), "/nonexistent/b.so".into()]);
         assert!(library.is_none());
-        let Status::Missing { tried, reason } = &status else {
-            panic!("{status}")
-        };
+        let Status::Missing { tried, reason } = &status else { panic!("{status}") };
         assert_eq!(tried, &["/nonexistent/a.so", "/nonexistent/b.so"]);
         assert!(!reason.is_empty());
         assert!(status.to_string().contains("/nonexistent/b.so"), "{status}");

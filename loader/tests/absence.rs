@@ -13,10 +13,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[test]
 fn no_library() {
-    let time = run_child(
-        "child_no_library",
-        &[("CLAN_OPENCL_LIBRARY", "/nonexistent")],
-    );
+    let time = run_child("child_no_library", &[("CLAN_OPENCL_LIBRARY", "/nonexistent")]);
     assert!(time < AT_ONCE, "{time:?}");
 }
 
@@ -27,17 +24,11 @@ fn child_no_library() {
         return;
     }
     assert!(ocl::Platform::list().is_empty());
-    let Status::Missing { tried, reason } = status() else {
-        panic!("{}", status())
-    };
+    let Status::Missing { tried, reason } = status() else { panic!("{}", status()) };
     assert_eq!(tried, &["/nonexistent"]);
     assert!(!reason.is_empty());
     assert_eq!(platforms(), Platforms::NoLibrary);
-    assert!(
-        platforms().to_string().contains("no OpenCL library"),
-        "{}",
-        platforms()
-    );
+    assert!(platforms().to_string().contains("no OpenCL library"), "{}", platforms());
     assert_eq!(symbol(c"clGetPlatformIDs"), None);
 
     // What returns an object answers null and writes the code, what returns a code returns one.
@@ -64,10 +55,7 @@ fn child_no_library() {
 
 #[test]
 fn no_driver() {
-    let environment = [
-        ("OCL_ICD_VENDORS", "/nonexistent/"),
-        ("OCL_ICD_FILENAMES", ""),
-    ];
+    let environment = [("OCL_ICD_VENDORS", "/nonexistent/"), ("OCL_ICD_FILENAMES", "")];
     let time = run_child("child_no_driver", &environment);
     assert!(time < AT_ONCE, "{time:?}");
 }
@@ -86,11 +74,7 @@ fn child_no_driver() {
     }
     assert!(ocl::Platform::list().is_empty());
     assert_eq!(platforms(), Platforms::NoDriver);
-    assert!(
-        platforms().to_string().contains("driver"),
-        "{}",
-        platforms()
-    );
+    assert!(platforms().to_string().contains("driver"), "{}", platforms());
     assert!(symbol(c"clGetPlatformIDs").is_some());
     assert!(symbol(c"clNoSuchFunction").is_none());
 }

@@ -50,11 +50,7 @@ fn child_computes() {
             .build()
             .unwrap();
         let data: Vec<i32> = (0..1000).collect();
-        let buffer = queue
-            .buffer_builder::<i32>()
-            .copy_host_slice(&data)
-            .build()
-            .unwrap();
+        let buffer = queue.buffer_builder::<i32>().copy_host_slice(&data).build().unwrap();
         let kernel = queue.kernel_builder("triple").arg(&buffer).build().unwrap();
         // SAFETY: one work-item an element, and the buffer has as many.
         unsafe { kernel.enq().unwrap() };
@@ -83,10 +79,7 @@ fn a_second_crate_sees_the_same() {
     unsafe {
         assert_eq!(clGetPlatformIDs(0, ptr::null_mut(), &mut count), CL_SUCCESS);
         let mut platforms = vec![ptr::null_mut(); count as usize];
-        assert_eq!(
-            clGetPlatformIDs(count, platforms.as_mut_ptr(), ptr::null_mut()),
-            CL_SUCCESS
-        );
+        assert_eq!(clGetPlatformIDs(count, platforms.as_mut_ptr(), ptr::null_mut()), CL_SUCCESS);
         for platform in platforms {
             let all = CL_DEVICE_TYPE_ALL;
             if clGetDeviceIDs(platform, all, 0, ptr::null_mut(), &mut count) != CL_SUCCESS {
@@ -130,23 +123,16 @@ fn child_sixteen_threads() {
         let list = || {
             start.wait();
             let platforms = ocl::Platform::list();
-            let devices = platforms
-                .iter()
-                .map(|p| ocl::Device::list_all(p).map_or(0, |d| d.len()));
+            let devices = platforms.iter().map(|p| ocl::Device::list_all(p).map_or(0, |d| d.len()));
             devices.collect()
         };
         let threads: Vec<_> = (0..16).map(|_| scope.spawn(list)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(lists.iter().all(|list| list == &lists[0]), "{lists:?}");
     assert_eq!(lists[0], {
         let platforms = ocl::Platform::list();
-        let devices = platforms
-            .iter()
-            .map(|p| ocl::Device::list_all(p).map_or(0, |d| d.len()));
+        let devices = platforms.iter().map(|p| ocl::Device::list_all(p).map_or(0, |d| d.len()));
         devices.collect::<Vec<_>>()
     });
 }

@@ -18,12 +18,7 @@ fn exports_nothing() {
     // SAFETY: it has no initialisers of its own.
     let library = unsafe { Library::new(common::example("loader_embedded")) }.unwrap();
     assert!(has(&library, "embedded_devices"));
-    for name in [
-        "clGetPlatformIDs",
-        "clCreateContext",
-        "clReleaseEvent",
-        "clCreateFromGLBuffer",
-    ] {
+    for name in ["clGetPlatformIDs", "clCreateContext", "clReleaseEvent", "clCreateFromGLBuffer"] {
         assert!(!has(&library, name), "{name} is visible");
     }
 }
@@ -47,11 +42,7 @@ fn child_beside_the_real_library() {
     // SAFETY: as in `exports_nothing`.
     let library = unsafe { Library::new(common::example("loader_embedded")) }.unwrap();
     // SAFETY: the signature is that of the function in `tests/embedded/lib.rs`.
-    let devices = unsafe {
-        library
-            .get::<extern "C" fn() -> usize>("embedded_devices")
-            .unwrap()()
-    };
+    let devices = unsafe { library.get::<extern "C" fn() -> usize>("embedded_devices").unwrap()() };
     // This test has a loader of its own, so now there are two beside the real library.
     let ours: usize = ocl::Platform::list()
         .iter()

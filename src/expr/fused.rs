@@ -4,6 +4,7 @@ use super::node::{Binary, Kind, Node, Ternary, Unary};
 use crate::array::RawArray;
 use crate::device::Device;
 use crate::element::{DType, Scalar};
+use crate::error::Result;
 use crate::layout::{Layout, coalesce};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,9 +76,7 @@ impl Fused {
             }
             let at = |n: &Arc<Node>| done[&Arc::as_ptr(n)];
             let op = match &node.kind {
-                Kind::Leaf(array) => {
-                    fused.leaf(Some(array), &array.layout, array.dtype)
-                }
+                Kind::Leaf(array) => fused.leaf(Some(array), &array.layout, array.dtype),
                 Kind::Iota(layout) => fused.leaf(None, layout, DType::U64),
                 Kind::Scalar(value) => {
                     fused.scalars.push(*value);
@@ -120,6 +119,14 @@ impl Fused {
         self.shape.iter().product()
     }
 
+    /// Refuses types that the device does not compute in. Copies need no arithmetic.
+    pub fn check(&self, op: &'static str, device: &Device) -> Result<()> {
+        match self.insts.as_slice() {
+            [Inst { op: Op::Leaf(_), .. }] => Ok(()),
+            insts => insts.iter().try_for_each(|i| device.require(op, i.dtype)),
+        }
+    }
+
     /// The loops over the axes in `order` (outermost first), merged where leaves and output allow.
     pub fn nest(&self, order: &[usize], out: Option<&Layout>) -> Nest {
         let pick = |s: &[isize]| -> Vec<isize> { order.iter().map(|&a| s[a]).collect() };
@@ -130,7 +137,16 @@ impl Fused {
         }
         let shape: Vec<usize> = order.iter().map(|&a| self.shape[a]).collect();
         let refs: Vec<&[isize]> = strides.iter().map(Vec::as_slice).collect();
-        let (dims, strides) = coalesce(&shape, &refs);
+        let (mut dims, mut strides) = coalesce(&shape, &refs);
+        // One element is an axis of length one, walked as a longer one would be, so that it does
+        // not make a class of layouts of its own.
+        if dims.is_empty() {
+            dims.push(1);
+            let ranks = self.leaves.iter().map(|l| l.layout.shape.len()).chain([1]);
+            for (s, rank) in strides.iter_mut().zip(ranks) {
+                s.push(isize::from(rank > 0));
+            }
+        }
         Nest { dims, strides }
     }
 
@@ -138,7 +154,8 @@ impl Fused {
     /// laid out that way, so that an expression over transposed arrays still streams.
     pub fn memory_order(&self) -> Vec<usize> {
         let natural: Vec<usize> = (0..self.shape.len()).collect();
-        let full: Vec<&Leaf> = self.leaves.iter().filter(|l| l.layout.shape == self.shape).collect();
+        let full: Vec<&Leaf> =
+            self.leaves.iter().filter(|l| l.layout.shape == self.shape).collect();
         if full.is_empty() || full.iter().any(|l| l.layout.is_contiguous()) {
             return natural;
         }

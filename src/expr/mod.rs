@@ -3,6 +3,7 @@
 pub(crate) mod fused;
 pub(crate) mod node;
 mod ops;
+pub use ops::{Logic, Signed};
 mod split;
 
 use crate::array::DeviceArray;
@@ -14,7 +15,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
-pub(crate) use split::split;
+pub(crate) use split::split_for;
 
 /// An element-wise expression that has not been computed yet.
 ///

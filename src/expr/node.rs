@@ -117,10 +117,46 @@ impl Unary {
     pub const ALL: [Unary; 40] = {
         use Unary::*;
         [
-            Neg, Not, Abs, Signum, Recip, Sqrt, Cbrt, Exp, Exp2, ExpM1, Ln, Log2, Log10, Ln1p, Sin,
-            Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Floor, Ceil, Round,
-            RoundTiesEven, Trunc, Fract, ToDegrees, ToRadians, IsNan, IsInfinite, IsFinite,
-            CountOnes, LeadingZeros, TrailingZeros,
+            Neg,
+            Not,
+            Abs,
+            Signum,
+            Recip,
+            Sqrt,
+            Cbrt,
+            Exp,
+            Exp2,
+            ExpM1,
+            Ln,
+            Log2,
+            Log10,
+            Ln1p,
+            Sin,
+            Cos,
+            Tan,
+            Asin,
+            Acos,
+            Atan,
+            Sinh,
+            Cosh,
+            Tanh,
+            Asinh,
+            Acosh,
+            Atanh,
+            Floor,
+            Ceil,
+            Round,
+            RoundTiesEven,
+            Trunc,
+            Fract,
+            ToDegrees,
+            ToRadians,
+            IsNan,
+            IsInfinite,
+            IsFinite,
+            CountOnes,
+            LeadingZeros,
+            TrailingZeros,
         ]
     };
 
@@ -297,7 +333,12 @@ impl Node {
         debug_assert!(op.takes(a.dtype) && a.dtype == b.dtype);
         let shape = join(op.name(), &[&a, &b])?;
         let device = same_device(op.name(), &[&a, &b])?;
-        Ok(Arc::new(Node { dtype: op.result(a.dtype), shape, device, kind: Kind::Binary(op, [a, b]) }))
+        Ok(Arc::new(Node {
+            dtype: op.result(a.dtype),
+            shape,
+            device,
+            kind: Kind::Binary(op, [a, b]),
+        }))
     }
 
     pub fn ternary(op: Ternary, abc: [Arc<Node>; 3]) -> Result<Arc<Node>> {
@@ -317,6 +358,20 @@ impl Node {
             device: a.device.clone(),
             kind: Kind::Cast(a),
         })
+    }
+
+    /// The same operation under another type or shape; for the root of an expression.
+    pub fn with(&self, dtype: DType, shape: &[usize], device: Option<&Device>) -> Arc<Node> {
+        let kind = match &self.kind {
+            Kind::Leaf(a) => Kind::Leaf(a.clone()),
+            Kind::Iota(l) => Kind::Iota(l.clone()),
+            Kind::Scalar(s) => Kind::Scalar(*s),
+            Kind::Unary(op, a) => Kind::Unary(*op, a.clone()),
+            Kind::Binary(op, ab) => Kind::Binary(*op, ab.clone()),
+            Kind::Ternary(op, abc) => Kind::Ternary(*op, abc.clone()),
+            Kind::Cast(a) => Kind::Cast(a.clone()),
+        };
+        Arc::new(Node { kind, dtype, shape: shape.to_vec(), device: device.cloned() })
     }
 
     pub fn children(&self) -> &[Arc<Node>] {

@@ -9,12 +9,24 @@ use std::sync::Arc;
 /// Most instructions in one kernel; beyond it compile times grow faster than what fusing saves.
 const MAX_INSTRUCTIONS: usize = 512;
 
+/// [`split`] with the limits of the expression's device.
+pub(crate) fn split_for(root: &Arc<Node>) -> Result<Arc<Node>> {
+    let Some(device) = &root.device else { return Ok(root.clone()) };
+    // A leaf takes a pointer, an offset and a stride an axis; the family's own arguments and the
+    // lengths of the axes come on top.
+    let rank = root.shape.len();
+    let leaf = 16 + 8 * rank;
+    let own = 128 + 24 * rank;
+    let room = device.info().argument_bytes.saturating_sub(own) / leaf;
+    split(root, room.clamp(4, 64))
+}
+
 /// Makes an equal expression that has at most `max_leaves` distinct arrays and a bounded number of
 /// instructions, by computing parts of it into temporaries. Returns the root itself when it fits.
 ///
 /// Half floats stay in the `f32` they are computed in across a cut, so where the cuts fall does
 /// not change a result.
-pub(crate) fn split(root: &Arc<Node>, max_leaves: usize) -> Result<Arc<Node>> {
+fn split(root: &Arc<Node>, max_leaves: usize) -> Result<Arc<Node>> {
     let order = post_order(root);
     let leaves = order.iter().filter(|n| n.children().is_empty()).count();
     if leaves <= max_leaves && order.len() <= MAX_INSTRUCTIONS {
@@ -84,19 +96,10 @@ fn narrow(leaf: Arc<Node>, dtype: crate::element::DType) -> Arc<Node> {
 }
 
 fn retype(node: &Arc<Node>, dtype: crate::element::DType) -> Arc<Node> {
-    if node.dtype == dtype {
-        return node.clone();
+    match node.dtype == dtype {
+        true => node.clone(),
+        false => node.with(dtype, &node.shape, node.device.as_ref()),
     }
-    let kind = match &node.kind {
-        Kind::Leaf(a) => Kind::Leaf(a.clone()),
-        Kind::Iota(l) => Kind::Iota(l.clone()),
-        Kind::Scalar(s) => Kind::Scalar(*s),
-        Kind::Unary(op, a) => Kind::Unary(*op, a.clone()),
-        Kind::Binary(op, ab) => Kind::Binary(*op, ab.clone()),
-        Kind::Ternary(op, abc) => Kind::Ternary(*op, abc.clone()),
-        Kind::Cast(a) => Kind::Cast(a.clone()),
-    };
-    Arc::new(Node { kind, dtype, shape: node.shape.clone(), device: node.device.clone() })
 }
 
 fn rebuild(node: &Arc<Node>, new: impl Fn(&Arc<Node>) -> Arc<Node>) -> Result<Arc<Node>> {

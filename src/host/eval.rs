@@ -1,8 +1,8 @@
 //! Evaluates a fused expression chunk by chunk: every instruction is one vectorised loop over a
 //! chunk that stays in the first-level cache.
 
-use super::lanes::{self, Lane};
 use super::PARALLEL_ABOVE;
+use super::lanes::{self, Lane};
 use crate::element::{DType, Scalar, with_compute};
 use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::{Ternary, Unary};
@@ -92,14 +92,16 @@ impl<'a> Evaluator<'a> {
             };
             let place = match direct {
                 Some(leaf) => Place::Direct(leaf),
-                None => Place::Slot(match inst.op {
-                    Op::Scalar(_) => None,
-                    _ => free.pop(),
-                }
-                .unwrap_or_else(|| {
-                    self.slots += 1;
-                    self.slots - 1
-                })),
+                None => Place::Slot(
+                    match inst.op {
+                        Op::Scalar(_) => None,
+                        _ => free.pop(),
+                    }
+                    .unwrap_or_else(|| {
+                        self.slots += 1;
+                        self.slots - 1
+                    }),
+                ),
             };
             self.places.push(place);
             let mut released: Vec<usize> = operands(&inst.op).collect();
@@ -147,7 +149,13 @@ impl<'a> Evaluator<'a> {
     ///
     /// # Safety
     /// The range lies inside the expression; `into` has room for `n` values.
-    pub unsafe fn chunk(&self, start: usize, n: usize, scratch: &mut Scratch, into: Option<*mut u8>) -> *const u8 {
+    pub unsafe fn chunk(
+        &self,
+        start: usize,
+        n: usize,
+        scratch: &mut Scratch,
+        into: Option<*mut u8>,
+    ) -> *const u8 {
         debug_assert!(n <= scratch.chunk && start + n <= self.len);
         let root = self.fused.insts.len() - 1;
         let mut value: *const u8 = std::ptr::null();
@@ -200,7 +208,7 @@ impl<'a> Evaluator<'a> {
                         with_compute!(inst.dtype, T => match op {
                             Ternary::Select => lanes::select(
                                 slice::<u8>(a, n), slice::<T>(b, n), slice(c, n), slice_mut(out, n)),
-                            Ternary::MulAdd => T::mul_add(
+                            Ternary::MulAdd => T::fused_mul_add(
                                 slice(a, n), slice(b, n), slice(c, n), slice_mut(out, n)),
                         });
                     }
@@ -237,15 +245,43 @@ impl<'a> Evaluator<'a> {
                 gather_as(base.cast::<f16>(), dims, strides, start, slice_mut(out, n), f16::to_f32);
             },
             DType::BF16 => unsafe {
-                gather_as(base.cast::<bf16>(), dims, strides, start, slice_mut(out, n), bf16::to_f32);
+                gather_as(
+                    base.cast::<bf16>(),
+                    dims,
+                    strides,
+                    start,
+                    slice_mut(out, n),
+                    bf16::to_f32,
+                );
             },
             // Only the size matters for a plain copy.
             _ => unsafe {
                 match l.dtype.size() {
                     1 => gather_as(base, dims, strides, start, slice_mut::<u8>(out, n), |x| x),
-                    2 => gather_as(base.cast(), dims, strides, start, slice_mut::<u16>(out, n), |x| x),
-                    4 => gather_as(base.cast(), dims, strides, start, slice_mut::<u32>(out, n), |x| x),
-                    _ => gather_as(base.cast(), dims, strides, start, slice_mut::<u64>(out, n), |x| x),
+                    2 => gather_as(
+                        base.cast(),
+                        dims,
+                        strides,
+                        start,
+                        slice_mut::<u16>(out, n),
+                        |x| x,
+                    ),
+                    4 => gather_as(
+                        base.cast(),
+                        dims,
+                        strides,
+                        start,
+                        slice_mut::<u32>(out, n),
+                        |x| x,
+                    ),
+                    _ => gather_as(
+                        base.cast(),
+                        dims,
+                        strides,
+                        start,
+                        slice_mut::<u64>(out, n),
+                        |x| x,
+                    ),
                 }
             },
         }
@@ -397,9 +433,7 @@ pub(crate) fn for_each_piece(len: usize, f: impl Fn(usize, usize) + Sync + Send)
     }
     let threads = rayon::current_num_threads();
     let piece = (len / (threads * 8)).clamp(CHUNK, 256 * CHUNK).next_multiple_of(CHUNK);
-    (0..len.div_ceil(piece))
-        .into_par_iter()
-        .for_each(|k| f(k * piece, ((k + 1) * piece).min(len)));
+    (0..len.div_ceil(piece)).into_par_iter().for_each(|k| f(k * piece, ((k + 1) * piece).min(len)));
 }
 
 /// Evaluates all of an expression into memory laid out by the last strides of `nest`.
@@ -438,12 +472,24 @@ pub(crate) unsafe fn eval_into(fused: &Fused, nest: &Nest, dtype: DType, out: *m
 }
 
 /// Stores a chunk of compute values through strides, in the storage type.
-unsafe fn scatter(dims: &[usize], strides: &[isize], start: usize, value: *const u8, n: usize, dtype: DType, out: *mut u8) {
+unsafe fn scatter(
+    dims: &[usize],
+    strides: &[isize],
+    start: usize,
+    value: *const u8,
+    n: usize,
+    dtype: DType,
+    out: *mut u8,
+) {
     // SAFETY: the promises of `eval_into`.
     unsafe {
         match dtype {
-            DType::F16 => scatter_as(dims, strides, start, slice(value, n), out.cast(), f16::from_f32),
-            DType::BF16 => scatter_as(dims, strides, start, slice(value, n), out.cast(), bf16::from_f32),
+            DType::F16 => {
+                scatter_as(dims, strides, start, slice(value, n), out.cast(), f16::from_f32)
+            }
+            DType::BF16 => {
+                scatter_as(dims, strides, start, slice(value, n), out.cast(), bf16::from_f32)
+            }
             _ => match dtype.size() {
                 1 => scatter_as(dims, strides, start, slice::<u8>(value, n), out, |x| x),
                 2 => scatter_as(dims, strides, start, slice::<u16>(value, n), out.cast(), |x| x),

@@ -12,7 +12,7 @@ pub(crate) trait Lane: Copy + Default + PartialOrd + Send + Sync + 'static {
     /// Functions that ask a question.
     fn test(op: Unary, a: &[Self], out: &mut [u8]);
     fn binary(op: Binary, a: &[Self], b: &[Self], out: &mut [Self]);
-    fn mul_add(a: &[Self], b: &[Self], c: &[Self], out: &mut [Self]);
+    fn fused_mul_add(a: &[Self], b: &[Self], c: &[Self], out: &mut [Self]);
 }
 
 #[inline(always)]
@@ -124,7 +124,7 @@ macro_rules! float_lane {
                     _ => unreachable!("checked by Binary::takes"),
                 }
             }
-            fn mul_add(a: &[$t], b: &[$t], c: &[$t], out: &mut [$t]) {
+            fn fused_mul_add(a: &[$t], b: &[$t], c: &[$t], out: &mut [$t]) {
                 for (((o, &x), &y), &z) in out.iter_mut().zip(a).zip(b).zip(c) {
                     *o = x.mul_add(y, z);
                 }
@@ -169,7 +169,7 @@ macro_rules! int_lane {
                     _ => unreachable!("checked by Binary::takes"),
                 }
             }
-            fn mul_add(_: &[$t], _: &[$t], _: &[$t], _: &mut [$t]) {
+            fn fused_mul_add(_: &[$t], _: &[$t], _: &[$t], _: &mut [$t]) {
                 unreachable!("only floats have mul_add")
             }
         }

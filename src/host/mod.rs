@@ -124,7 +124,14 @@ impl Backend for Host {
         Ok(())
     }
 
-    fn copy(&self, src: &Memory, src_at: usize, dst: &mut Memory, dst_at: usize, bytes: usize) -> Result<()> {
+    fn copy(
+        &self,
+        src: &Memory,
+        src_at: usize,
+        dst: &mut Memory,
+        dst_at: usize,
+        bytes: usize,
+    ) -> Result<()> {
         let (src, dst) = (block(src), block_mut(dst));
         debug_assert!(src_at + bytes <= src.size && dst_at + bytes <= dst.size);
         // SAFETY: as in `upload`; two blocks never overlap.

@@ -51,7 +51,8 @@ pub(crate) fn defines(device: &ClDevice, wide: bool, point: Point) -> String {
     if wide {
         text.push_str("#define CLAN_WIDE 1\n");
     }
-    let _ = writeln!(text, "#define CLAN_GROUP {}\n#define CLAN_UNROLL {}", point.group, point.unroll);
+    let _ =
+        writeln!(text, "#define CLAN_GROUP {}\n#define CLAN_UNROLL {}", point.group, point.unroll);
     text
 }
 
@@ -70,7 +71,10 @@ pub(crate) fn output_type(dtype: DType, vec: usize) -> String {
         let store = match dtype {
             DType::F16 => format!("vstorea_half{vec}_rte((float{vec})({list}), 0, {at})"),
             DType::BF16 => {
-                let list = (0..vec).map(|k| format!("clan_bf16_bits((v)[{k}])")).collect::<Vec<_>>().join(", ");
+                let list = (0..vec)
+                    .map(|k| format!("clan_bf16_bits((v)[{k}])"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 format!("(*(__global ushort{vec}*)({at}) = (ushort{vec})({list}))")
             }
             _ => {
@@ -113,7 +117,8 @@ impl<'a> Input<'a> {
     /// Chooses the vector width: one device word of the widest type, where every leaf is
     /// contiguous or constant and starts aligned.
     pub fn new(fused: &'a Fused, nest: &'a Nest, point: Point) -> Input<'a> {
-        let widest = fused.leaves.iter().map(|l| l.dtype.size()).chain([fused.dtype().size()]).max();
+        let widest =
+            fused.leaves.iter().map(|l| l.dtype.size()).chain([fused.dtype().size()]).max();
         let mut vec = (point.vector_bytes / widest.unwrap_or(8)).clamp(1, 16);
         let flat = nest.dims.len() == 1;
         let aligned = fused.leaves.iter().zip(&nest.strides).all(|(leaf, s)| match s.as_slice() {
@@ -169,7 +174,10 @@ impl<'a> Input<'a> {
         }
         for (k, leaf) in self.fused.leaves.iter().enumerate() {
             if leaf.array.is_some() {
-                param(&format!("__global const {}* restrict", storage(leaf.dtype)), format!("a{k}"));
+                param(
+                    &format!("__global const {}* restrict", storage(leaf.dtype)),
+                    format!("a{k}"),
+                );
             }
             param("const clan_off", format!("o{k}"));
             for (d, &s) in self.nest.strides[k].iter().enumerate() {
@@ -190,14 +198,19 @@ impl<'a> Input<'a> {
         let list = |typed: bool| -> String {
             let mut parts = Vec::new();
             for (k, leaf) in self.fused.leaves.iter().enumerate() {
-                let t = if typed { format!("const {} ", compute(leaf.dtype)) } else { String::new() };
+                let t =
+                    if typed { format!("const {} ", compute(leaf.dtype)) } else { String::new() };
                 parts.push(format!("{t}x{k}"));
             }
             for (k, t) in types.iter().enumerate() {
                 let t = if typed { format!("const {} ", compute(*t)) } else { String::new() };
                 parts.push(format!("{t}c{k}"));
             }
-            if parts.is_empty() { if typed { "void".into() } else { String::new() } } else { parts.join(", ") }
+            if parts.is_empty() {
+                if typed { "void".into() } else { String::new() }
+            } else {
+                parts.join(", ")
+            }
         };
         let _ = writeln!(text, "static inline clan_t clan_value({}) {{", list(true));
         for (k, inst) in self.fused.insts.iter().enumerate() {
@@ -232,12 +245,19 @@ impl<'a> Input<'a> {
             let unit = self.nest.strides[k] == [1];
             let _ = match (leaf.array.is_some(), unit) {
                 (false, _) => Ok(()),
-                (true, false) => writeln!(text, "  const {c} x{k} = {};", load(leaf.dtype, &format!("a{k}"), &format!("o{k}"))),
+                (true, false) => writeln!(
+                    text,
+                    "  const {c} x{k} = {};",
+                    load(leaf.dtype, &format!("a{k}"), &format!("o{k}"))
+                ),
                 (true, true) if leaf.dtype == DType::F16 => {
                     writeln!(text, "  const float{v} w{k} = vloada_half{v}(0, a{k} + o{k} + i);")
                 }
                 (true, true) => {
-                    writeln!(text, "  const {s}{v} w{k} = *(__global const {s}{v}*)(a{k} + o{k} + i);")
+                    writeln!(
+                        text,
+                        "  const {s}{v} w{k} = *(__global const {s}{v}*)(a{k} + o{k} + i);"
+                    )
                 }
             };
         }
@@ -247,7 +267,9 @@ impl<'a> Input<'a> {
                 let c = compute(leaf.dtype);
                 let unit = self.nest.strides[k] == [1];
                 let _ = match (leaf.array.is_some(), unit) {
-                    (false, true) => writeln!(text, "  const ulong x{k} = (ulong)(o{k} + (clan_off)i + {lane});"),
+                    (false, true) => {
+                        writeln!(text, "  const ulong x{k} = (ulong)(o{k} + (clan_off)i + {lane});")
+                    }
                     (false, false) => writeln!(text, "  const ulong x{k} = (ulong)o{k};"),
                     (true, false) => Ok(()),
                     (true, true) if leaf.dtype == DType::BF16 => {
@@ -357,8 +379,12 @@ pub(crate) fn is_wide(fused: &Fused, nest: &Nest) -> bool {
     count > LIMIT
         || nest.strides.iter().enumerate().any(|(k, strides)| {
             let offset = fused.leaves.get(k).map_or(0, |l| l.layout.offset as u128);
-            let reach: u128 =
-                nest.dims.iter().zip(strides).map(|(&d, &s)| d as u128 * s.unsigned_abs() as u128).sum();
+            let reach: u128 = nest
+                .dims
+                .iter()
+                .zip(strides)
+                .map(|(&d, &s)| d as u128 * s.unsigned_abs() as u128)
+                .sum();
             offset + reach > LIMIT
         })
 }
@@ -406,7 +432,23 @@ pub(crate) fn output_params(strides: &[isize]) -> String {
     text
 }
 
-pub(crate) fn bind_output(launch: &mut Launch<'_>, offset: usize, strides: &[isize], wide: bool) -> Result<()> {
+/// The same as arguments.
+pub(crate) fn output_args(strides: &[isize]) -> String {
+    let mut text = ", oo".to_string();
+    for (d, &s) in strides.iter().enumerate() {
+        if class(s) == Class::Any {
+            let _ = write!(text, ", so_{d}");
+        }
+    }
+    text
+}
+
+pub(crate) fn bind_output(
+    launch: &mut Launch<'_>,
+    offset: usize,
+    strides: &[isize],
+    wide: bool,
+) -> Result<()> {
     bind_offset(launch, offset as isize, wide)?;
     for &s in strides {
         if class(s) == Class::Any {
@@ -450,7 +492,9 @@ fn unary(op: Unary, dtype: DType, a: &str) -> String {
         Not if dtype == DType::Bool => format!("(uchar)({a} ^ 1)"),
         Not => format!("({c})(~{a})"),
         Abs if float => call("fabs"),
-        Abs if dtype.is_signed() => format!("({c})({a} < 0 ? 0 - ({u}){a} : ({u}){a})", u = unsigned(dtype)),
+        Abs if dtype.is_signed() => {
+            format!("({c})({a} < 0 ? 0 - ({u}){a} : ({u}){a})", u = unsigned(dtype))
+        }
         Abs => a.to_string(),
         Signum if float => format!("(isnan({a}) ? {a} : copysign({}, {a}))", one(dtype)),
         Signum => format!("({c})(({a} > 0) - ({a} < 0))"),
@@ -555,7 +599,17 @@ mod tests {
         while d < 1 << 31 {
             for d in [d, d.saturating_sub(1).max(1), d + 1, d + d / 3] {
                 let (m, s) = magic(d);
-                for n in [0, 1, d - 1, d, d + 1, 2 * d.min(1 << 30) - 1, i32::MAX as u32, 12_345_678, 2_000_000_011] {
+                for n in [
+                    0,
+                    1,
+                    d - 1,
+                    d,
+                    d + 1,
+                    2 * d.min(1 << 30) - 1,
+                    i32::MAX as u32,
+                    12_345_678,
+                    2_000_000_011,
+                ] {
                     let n = n & 0x7fff_ffff;
                     let q = (((u64::from(n) * u64::from(m)) >> 32) as u32).wrapping_add(n) >> s;
                     assert_eq!(q, n / d, "{n} / {d}");

@@ -68,7 +68,8 @@ fn platforms() -> Vec<PlatformId> {
 }
 
 fn platform_text(platform: &PlatformId, what: PlatformInfo) -> String {
-    core::get_platform_info(platform, what).map_or_else(|_| String::new(), |v| v.to_string().trim().to_string())
+    core::get_platform_info(platform, what)
+        .map_or_else(|_| String::new(), |v| v.to_string().trim().to_string())
 }
 
 fn describe(id: DeviceId, platform: &str) -> DeviceInfo {

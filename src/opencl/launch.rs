@@ -29,7 +29,16 @@ impl<'a> Launch<'a> {
         name: &'static str,
     ) -> Result<Launch<'a>> {
         let kernel = program.kernel(op, name)?;
-        Ok(Launch { device, program, op, name, kernel, next: 0, reads: Vec::new(), writes: Vec::new() })
+        Ok(Launch {
+            device,
+            program,
+            op,
+            name,
+            kernel,
+            next: 0,
+            reads: Vec::new(),
+            writes: Vec::new(),
+        })
     }
 
     fn set(&mut self, value: ArgVal<'_>) -> Result<()> {
@@ -85,12 +94,25 @@ impl<'a> Launch<'a> {
             block.before_write(Queue::Compute, &mut waits);
         }
         runtime.before_waiting(&waits)?;
-        let dims = if global[2] > 1 { 3 } else if global[1] > 1 { 2 } else { 1 };
+        let dims = if global[2] > 1 {
+            3
+        } else if global[1] > 1 {
+            2
+        } else {
+            1
+        };
         let enqueue = |event: &mut Event| {
             // SAFETY: the caller's promise.
             unsafe {
                 core::enqueue_kernel(
-                    &runtime.compute, &self.kernel, dims, None, &global, Some(local), wait_list(&waits), Some(event),
+                    &runtime.compute,
+                    &self.kernel,
+                    dims,
+                    None,
+                    &global,
+                    Some(local),
+                    wait_list(&waits),
+                    Some(event),
                 )
             }
         };
@@ -106,7 +128,12 @@ impl<'a> Launch<'a> {
             let bytes = self.writes.iter().map(|b| b.size).sum();
             match is_out_of_memory(&e) && self.device.pool.usage().held > 0 {
                 true => {
-                    log::debug!("{}: {}: {}", self.op, self.name, failure(self.op, "clEnqueueNDRangeKernel", &e));
+                    log::debug!(
+                        "{}: {}: {}",
+                        self.op,
+                        self.name,
+                        failure(self.op, "clEnqueueNDRangeKernel", &e)
+                    );
                     self.device.out_of_memory(self.op, bytes)
                 }
                 false => failure(self.op, "clEnqueueNDRangeKernel", &e),

@@ -93,7 +93,9 @@ impl ClBlock {
 
     /// Events that a reader on `queue` has to wait for.
     fn before_read(&self, queue: Queue, waits: &mut Vec<Event>) {
-        waits.extend(self.history().write.iter().filter(|m| m.queue != queue).map(|m| m.event.clone()));
+        waits.extend(
+            self.history().write.iter().filter(|m| m.queue != queue).map(|m| m.event.clone()),
+        );
     }
 
     /// Events that a writer on `queue` has to wait for.
@@ -114,7 +116,12 @@ impl ClBlock {
 }
 
 impl ClDevice {
-    pub fn new(id: DeviceId, platform: PlatformId, platform_version: String, info: &DeviceInfo) -> ClDevice {
+    pub fn new(
+        id: DeviceId,
+        platform: PlatformId,
+        platform_version: String,
+        info: &DeviceInfo,
+    ) -> ClDevice {
         let group = info.max_work_group.clamp(1, 256);
         let units = info.compute_units.max(1);
         let point = match info.kind {
@@ -161,7 +168,12 @@ impl ClDevice {
         let runtime = self.runtime()?;
         // SAFETY: no host memory is given.
         let made = unsafe {
-            core::create_buffer(&runtime.context, MemFlags::new().read_write(), bytes, None::<&[u8]>)
+            core::create_buffer(
+                &runtime.context,
+                MemFlags::new().read_write(),
+                bytes,
+                None::<&[u8]>,
+            )
         };
         let mem = match made {
             Ok(mem) => mem,
@@ -171,7 +183,14 @@ impl ClDevice {
         // Drivers of GPUs allocate at first use: use it now, where running out can be handled.
         if self.info.kind == DeviceKind::Gpu && bytes >= 1 << 20 {
             let touched = core::enqueue_fill_buffer(
-                &runtime.compute, &mem, 0u8, 0, 4, None::<&Event>, None::<&mut Event>, None,
+                &runtime.compute,
+                &mem,
+                0u8,
+                0,
+                4,
+                None::<&Event>,
+                None::<&mut Event>,
+                None,
             );
             match touched {
                 Ok(()) => {}
@@ -283,7 +302,13 @@ impl Backend for ClDevice {
         // SAFETY: the call blocks until `src` has been read; the range is inside the block.
         let done = unsafe {
             core::enqueue_write_buffer(
-                &runtime.transfer, &block.mem, true, offset, src, wait_list(&waits), None::<&mut Event>,
+                &runtime.transfer,
+                &block.mem,
+                true,
+                offset,
+                src,
+                wait_list(&waits),
+                None::<&mut Event>,
             )
         };
         done.map_err(|e| match is_out_of_memory(&e) {
@@ -310,20 +335,40 @@ impl Backend for ClDevice {
         // SAFETY: the call blocks until `dst` is filled; the range is inside the block.
         let done = unsafe {
             core::enqueue_read_buffer(
-                runtime.queue(queue), &block.mem, true, offset, dst, wait_list(&waits), None::<&mut Event>,
+                runtime.queue(queue),
+                &block.mem,
+                true,
+                offset,
+                dst,
+                wait_list(&waits),
+                None::<&mut Event>,
             )
         };
         done.map_err(|e| self.late_failure(block, "clEnqueueReadBuffer", &e))
     }
 
-    fn copy(&self, src: &Memory, src_at: usize, dst: &mut Memory, dst_at: usize, bytes: usize) -> Result<()> {
+    fn copy(
+        &self,
+        src: &Memory,
+        src_at: usize,
+        dst: &mut Memory,
+        dst_at: usize,
+        bytes: usize,
+    ) -> Result<()> {
         let (runtime, src, dst) = (self.runtime()?, block(src), block(dst));
         let mut waits = Vec::new();
         src.before_read(Queue::Compute, &mut waits);
         dst.before_write(Queue::Compute, &mut waits);
         let mut event = Event::null();
         core::enqueue_copy_buffer::<u8, _, _, _>(
-            &runtime.compute, &src.mem, &dst.mem, src_at, dst_at, bytes, wait_list(&waits), Some(&mut event),
+            &runtime.compute,
+            &src.mem,
+            &dst.mem,
+            src_at,
+            dst_at,
+            bytes,
+            wait_list(&waits),
+            Some(&mut event),
         )
         .map_err(|e| match is_out_of_memory(&e) {
             true => self.out_of_memory("copy", bytes),
@@ -370,7 +415,9 @@ fn wait_list(waits: &[Event]) -> Option<&[Event]> {
 }
 
 fn is_out_of_memory(e: &core::Error) -> bool {
-    use core::Status::{CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES};
+    use core::Status::{
+        CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES,
+    };
     matches!(
         e.api_status(),
         Some(CL_MEM_OBJECT_ALLOCATION_FAILURE | CL_OUT_OF_RESOURCES | CL_OUT_OF_HOST_MEMORY)

@@ -2,7 +2,9 @@
 
 use super::{ClDevice, failure};
 use crate::error::{Error, ErrorKind, Result};
-use ocl::core::{self, Kernel, ProgramBuildInfo, ProgramBuildInfoResult, ProgramInfo, ProgramInfoResult};
+use ocl::core::{
+    self, Kernel, ProgramBuildInfo, ProgramBuildInfoResult, ProgramInfo, ProgramInfoResult,
+};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Write;
@@ -41,7 +43,13 @@ impl Programs {
 
     /// The program for `key`, from memory, from disk, or compiled from `source`. Threads that ask
     /// for one program at the same time build it once.
-    pub fn get(&self, device: &ClDevice, op: &'static str, key: Key, source: impl FnOnce() -> String) -> Result<Arc<Program>> {
+    pub fn get(
+        &self,
+        device: &ClDevice,
+        op: &'static str,
+        key: Key,
+        source: impl FnOnce() -> String,
+    ) -> Result<Arc<Program>> {
         let slot = lock(&self.by_key).entry(key).or_default().clone();
         slot.get_or_init(|| self.build(device, op, &source())).clone()
     }
@@ -60,8 +68,12 @@ impl Programs {
         let cache = crate::env::cache_dir()?.map(|dir| CacheFile::new(&dir, identity));
         let options = CString::new(options).unwrap_or_default();
         if let Some(binary) = cache.as_ref().and_then(CacheFile::read) {
-            let loaded = core::create_program_with_binary(&runtime.context, &[device.id], &[&binary])
-                .and_then(|p| core::build_program(&p, Some(&[device.id]), &options, None, None).map(|()| p));
+            let loaded =
+                core::create_program_with_binary(&runtime.context, &[device.id], &[&binary])
+                    .and_then(|p| {
+                        core::build_program(&p, Some(&[device.id]), &options, None, None)
+                            .map(|()| p)
+                    });
             match loaded {
                 Ok(program) => return Ok(Program::new(program)),
                 // A driver may refuse what another build of it made: compile as if nothing was there.
@@ -69,20 +81,25 @@ impl Programs {
             }
         }
         self.compiles.fetch_add(1, Ordering::Relaxed);
-        let text = CString::new(source)
-            .map_err(|_| Error::new(ErrorKind::Build, op, "the kernel source contains a zero byte"))?;
+        let text = CString::new(source).map_err(|_| {
+            Error::new(ErrorKind::Build, op, "the kernel source contains a zero byte")
+        })?;
         let program = core::create_program_with_source(&runtime.context, &[text])
             .map_err(|e| failure(op, "clCreateProgramWithSource", &e))?;
         if let Err(e) = core::build_program(&program, Some(&[device.id]), &options, None, None) {
-            let log = match core::get_program_build_info(&program, device.id, ProgramBuildInfo::BuildLog) {
-                Ok(ProgramBuildInfoResult::BuildLog(log)) => log,
-                _ => e.to_string(),
-            };
+            let log =
+                match core::get_program_build_info(&program, device.id, ProgramBuildInfo::BuildLog)
+                {
+                    Ok(ProgramBuildInfoResult::BuildLog(log)) => log,
+                    _ => e.to_string(),
+                };
             return Err(build_error(op, &device.info.name, &log, source));
         }
         if let Some(cache) = cache {
             match core::get_program_info(&program, ProgramInfo::Binaries) {
-                Ok(ProgramInfoResult::Binaries(list)) if list.first().is_some_and(|b| !b.is_empty()) => {
+                Ok(ProgramInfoResult::Binaries(list))
+                    if list.first().is_some_and(|b| !b.is_empty()) =>
+                {
                     if let Err(e) = cache.write(&list[0]) {
                         log::debug!("{op}: {} cannot be written: {e}", cache.path.display());
                     }
@@ -96,7 +113,8 @@ impl Programs {
 
 /// Compiler options: the language that every driver knows, and exact division where it exists.
 fn options(device: &ClDevice) -> String {
-    let exact = if device.info.exact_division { " -cl-fp32-correctly-rounded-divide-sqrt" } else { "" };
+    let exact =
+        if device.info.exact_division { " -cl-fp32-correctly-rounded-divide-sqrt" } else { "" };
     format!("-cl-std=CL1.2{exact}")
 }
 
@@ -147,7 +165,11 @@ const MAGIC: &[u8; 8] = b"clanprg1";
 impl CacheFile {
     fn new(dir: &Path, identity: String) -> CacheFile {
         // Two halves, because one 64-bit hash of many programs may collide.
-        let name = format!("{:016x}{:016x}.bin", fnv(identity.as_bytes(), 0), fnv(identity.as_bytes(), 0x9e37_79b9));
+        let name = format!(
+            "{:016x}{:016x}.bin",
+            fnv(identity.as_bytes(), 0),
+            fnv(identity.as_bytes(), 0x9e37_79b9)
+        );
         CacheFile { path: dir.join(name), identity }
     }
 
@@ -158,7 +180,8 @@ impl CacheFile {
         let (length, rest) = rest.split_first_chunk::<8>()?;
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
         let (identity, binary) = rest.split_at_checked(length)?;
-        let sound = fnv(body, 0) == u64::from_le_bytes(*sum) && identity == self.identity.as_bytes();
+        let sound =
+            fnv(body, 0) == u64::from_le_bytes(*sum) && identity == self.identity.as_bytes();
         (sound && !binary.is_empty()).then(|| binary.to_vec())
     }
 
@@ -187,7 +210,9 @@ impl CacheFile {
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo).
 fn fnv(bytes: &[u8], seed: u64) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, &b| {
+        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

@@ -18,33 +18,15 @@ pub fn is_child() -> bool {
 /// Runs the ignored test `name` of this file in a process of its own, and gives its time.
 pub fn run_child(name: &str, environment: &[(&str, &str)]) -> Duration {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args([
-        "--exact",
-        name,
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ]);
-    command
-        .env_remove("CLAN_OPENCL_LIBRARY")
-        .env(CHILD, "1")
-        .envs(environment.iter().copied());
+    command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env_remove("CLAN_OPENCL_LIBRARY").env(CHILD, "1").envs(environment.iter().copied());
     let start = Instant::now();
     let output = command.output().unwrap();
     let time = start.elapsed();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success(),
-        "{name} {environment:?}: {}\n{out}\n{err}",
-        output.status
-    );
-    assert!(
-        out.contains("1 passed"),
-        "{name} did not run:\n{out}\n{err}"
-    );
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name} {environment:?}: {}\n{out}\n{err}", output.status);
+    assert!(out.contains("1 passed"), "{name} did not run:\n{out}\n{err}");
     time
 }
 
@@ -52,18 +34,8 @@ pub fn run_child(name: &str, environment: &[(&str, &str)]) -> Duration {
 pub fn example(name: &str) -> PathBuf {
     // target/debug/deps/test-0123 → target/debug/examples
     let test = env::current_exe().unwrap();
-    let file = format!(
-        "{}{name}{}",
-        env::consts::DLL_PREFIX,
-        env::consts::DLL_SUFFIX
-    );
-    let path = test
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples")
-        .join(file);
+    let file = format!("{}{name}{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(file);
     assert!(
         path.exists(),
         "{} is missing: a whole `cargo test` builds it, before `cargo test --test …` use `cargo build --examples`",

@@ -7,8 +7,5 @@ use clan_opencl_loader as _;
 #[unsafe(no_mangle)]
 pub extern "C" fn embedded_devices() -> usize {
     let platforms = ocl::Platform::list();
-    platforms
-        .iter()
-        .map(|p| ocl::Device::list_all(p).map_or(0, |devices| devices.len()))
-        .sum()
+    platforms.iter().map(|p| ocl::Device::list_all(p).map_or(0, |devices| devices.len())).sum()
 }

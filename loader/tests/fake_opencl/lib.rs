@@ -1,10 +1,7 @@
 //! An OpenCL library that answers what no sound driver would, for `tests/taming.rs`.
 //!
 //! It is as old as OpenCL 1.0 and older: most entry points are missing.
-#![allow(
-    non_snake_case,
-    reason = "the names are those of the OpenCL specification"
-)]
+#![allow(non_snake_case, reason = "the names are those of the OpenCL specification")]
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};

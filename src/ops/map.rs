@@ -1,0 +1,174 @@
+//! `map`: evaluates a whole element-wise expression in one pass. Kernel: `cl/map.cl`.
+
+use super::{Op, run};
+use crate::array::RawArray;
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::element::DType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expr::fused::Fused;
+use crate::expr::node::Node;
+use crate::expr::split_for;
+use crate::host;
+use crate::layout::{Layout, count, row_major};
+#[cfg(feature = "opencl")]
+use crate::opencl::{ClDevice, Launch, codegen};
+use std::sync::Arc;
+
+/// Evaluates an expression into a new array, in parts where one kernel does not suffice.
+pub(crate) fn eval(root: &Arc<Node>) -> Result<RawArray> {
+    let root = match &root.device {
+        Some(_) => root.clone(),
+        None => root.with(root.dtype, &root.shape, Some(&Device::best()?)),
+    };
+    eval_fitting(&split_for(&root)?)
+}
+
+/// Evaluates an expression that fits into one kernel.
+pub(crate) fn eval_fitting(root: &Arc<Node>) -> Result<RawArray> {
+    let fused = Fused::new(root);
+    let order = fused.memory_order();
+    eval_ordered(&fused, &order)
+}
+
+/// Evaluates an expression that fits into one kernel into a row-major array.
+pub(crate) fn eval_row_major(root: &Arc<Node>) -> Result<RawArray> {
+    let fused = Fused::new(root);
+    let order: Vec<usize> = (0..fused.shape.len()).collect();
+    eval_ordered(&fused, &order)
+}
+
+fn eval_ordered(fused: &Fused, order: &[usize]) -> Result<RawArray> {
+    let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+    count("eval", &fused.shape)?;
+    let layout = ordered(&fused.shape, order);
+    let dtype = fused.dtype();
+    let mut buffer = RawArray::alloc("eval", &device, &layout, dtype)?;
+    run(Map { fused, out: &mut buffer, layout: &layout, dtype, order }, &device)?;
+    Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
+}
+
+/// Evaluates an expression of the layout's shape into a part of a buffer.
+pub(crate) fn eval_into(
+    root: &Arc<Node>,
+    out: &mut Buffer,
+    layout: &Layout,
+    dtype: DType,
+) -> Result<()> {
+    let fused = Fused::new(root);
+    let device = out.device.clone();
+    let order: Vec<usize> = (0..layout.shape.len()).collect();
+    run(Map { fused: &fused, out, layout, dtype, order: &order }, &device)
+}
+
+/// The expression broadcast to `shape` on `device`.
+pub(crate) fn as_shape(
+    root: &Arc<Node>,
+    op: &'static str,
+    shape: &[usize],
+    device: &Device,
+) -> Result<Arc<Node>> {
+    if let Some(other) = root.device.as_ref().filter(|d| *d != device) {
+        return Err(Error::new(
+            ErrorKind::DeviceMismatch,
+            op,
+            format!(
+                "the array lives on {device} and the value on {other}; copy one with `to_device` first"
+            ),
+        ));
+    }
+    let value = Layout::contiguous(&root.shape);
+    value.broadcast(op, shape)?;
+    Ok(root.with(root.dtype, shape, Some(device)))
+}
+
+/// A gapless layout whose axes lie in memory in this order, outermost first.
+fn ordered(shape: &[usize], order: &[usize]) -> Layout {
+    let lengths: Vec<usize> = order.iter().map(|&a| shape[a]).collect();
+    let mut strides = vec![0; shape.len()];
+    for (&axis, step) in order.iter().zip(row_major(&lengths)) {
+        strides[axis] = step;
+    }
+    Layout { shape: shape.to_vec(), strides, offset: 0 }
+}
+
+struct Map<'a> {
+    fused: &'a Fused,
+    /// Owned alone by the caller; no leaf reads it.
+    out: &'a mut Buffer,
+    layout: &'a Layout,
+    dtype: DType,
+    /// Axes from the outermost loop to the innermost.
+    order: &'a [usize],
+}
+
+impl Op for Map<'_> {
+    type Output = ();
+
+    fn check(&self, device: &Device) -> Result<()> {
+        self.fused.check("eval", device)
+    }
+
+    fn host(self) -> Result<()> {
+        let nest = self.fused.nest(self.order, Some(self.layout));
+        let at = self.layout.offset * self.dtype.size();
+        if self.fused.len() == 0 {
+            return Ok(());
+        }
+        if let Some(block) = self.out.host_mut() {
+            // SAFETY: the layout lies inside the buffer, which the caller owns alone, and layouts
+            // that are written have no two indices for one element.
+            unsafe {
+                host::eval::eval_into(self.fused, &nest, self.dtype, block.ptr_mut().add(at))
+            };
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<()> {
+        let n = self.fused.len();
+        if n == 0 {
+            return Ok(());
+        }
+        let nest = self.fused.nest(self.order, Some(self.layout));
+        let strides = nest.strides[self.fused.leaves.len()].as_slice();
+        let point = device.point;
+        let mut input = codegen::Input::new(self.fused, &nest, point);
+        // Vectors need the result to be contiguous and aligned as well.
+        if strides != [1] || self.layout.offset % input.vec != 0 {
+            input.vec = 1;
+        }
+        input.wide |= self.layout.offset + n > i32::MAX as usize;
+        let mut key = vec![self.dtype as u8];
+        codegen::stride_key(&mut key, strides);
+        input.key(&mut key);
+        let program = device.programs.get(device, "eval", ("map", key), || {
+            let dims = nest.dims.len();
+            [
+                codegen::defines(device, input.wide, point),
+                codegen::PRELUDE.to_string(),
+                codegen::output_type(self.dtype, input.vec),
+                input.text(),
+                format!(
+                    "#define CLAN_OUT_PARAMS {}\nstatic inline clan_off clan_out_at(const clan_ix i CLAN_OUT_PARAMS CLAN_PARAMS) {{\n{}  return {};\n}}\n#define CLAN_OUT_AT(i) clan_out_at(i{} CLAN_ARGS)\n",
+                    codegen::output_params(strides),
+                    codegen::coordinates(dims),
+                    codegen::position("oo", "so_", strides),
+                    codegen::output_args(strides),
+                ),
+                include_str!("../../cl/map.cl").to_string(),
+            ]
+            .concat()
+        })?;
+        let mut launch = Launch::new(device, &program, "eval", "map")?;
+        launch.output(self.out)?;
+        codegen::bind_index(&mut launch, n, input.wide)?;
+        codegen::bind_output(&mut launch, self.layout.offset, strides, input.wide)?;
+        input.bind(&mut launch)?;
+        let per_group = point.group * point.unroll * input.vec;
+        // SAFETY: the arguments follow `map`'s parameters; it stays below n, and layouts stay
+        // inside their buffers.
+        unsafe { launch.run([n.div_ceil(per_group), 1, 1], [point.group, 1, 1]) }
+    }
+}
