@@ -21,4 +21,5 @@ pub use device::{Choice, Device, DeviceInfo, DeviceKind, MemorySpaces, OpenClSta
 pub use element::{DType, Element, Float, Integer, Number};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Expr, IntoExpr, Logic, Signed};
+pub use ops::reduce::Reduction;
 pub use {half, ndarray};

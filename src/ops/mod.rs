@@ -2,6 +2,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod map;
+pub(crate) mod reduce;
 
 use crate::device::{Backing, Device};
 use crate::error::Result;
