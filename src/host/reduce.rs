@@ -1,8 +1,8 @@
 //! Reductions on the host: the same two walks as the kernels, by rows or by columns.
 
+use super::PARALLEL_ABOVE;
 use super::eval::{CHUNK, Evaluator, SharedOut};
 use super::lanes::{Lane, maximum, minimum};
-use super::PARALLEL_ABOVE;
 use rayon::prelude::*;
 
 /// One reducing operator over values of type `T`.
@@ -50,7 +50,10 @@ pub(crate) fn reduce<T: Lane, R: Reducer<T>>(
         let task = |first: usize| {
             let mut scratch = eval.scratch();
             for row in first..(first + per_task).min(rows) {
-                store(row, op.finish(part_of_row::<T, R>(eval, &mut scratch, row * len, 0, len, op)));
+                store(
+                    row,
+                    op.finish(part_of_row::<T, R>(eval, &mut scratch, row * len, 0, len, op)),
+                );
             }
         };
         for_tasks(rows.div_ceil(per_task), rows * len, |k| task(k * per_task));
@@ -66,7 +69,12 @@ fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync + Send) {
 }
 
 /// One row in parallel pieces, joined in order.
-fn long_row<T: Lane, R: Reducer<T>>(eval: &Evaluator<'_>, base: usize, len: usize, op: R) -> R::Acc {
+fn long_row<T: Lane, R: Reducer<T>>(
+    eval: &Evaluator<'_>,
+    base: usize,
+    len: usize,
+    op: R,
+) -> R::Acc {
     let piece = |k: usize| {
         let mut scratch = eval.scratch();
         part_of_row::<T, R>(eval, &mut scratch, base, k * PIECE, ((k + 1) * PIECE).min(len), op)
@@ -92,7 +100,9 @@ fn part_of_row<T: Lane, R: Reducer<T>>(
     while r < to {
         let n = CHUNK.min(to - r);
         // SAFETY: the range lies inside the expression; values have its compute type, `T`.
-        let xs = unsafe { std::slice::from_raw_parts(eval.chunk(base + r, n, scratch, None).cast::<T>(), n) };
+        let xs = unsafe {
+            std::slice::from_raw_parts(eval.chunk(base + r, n, scratch, None).cast::<T>(), n)
+        };
         op.slice(&mut acc, xs, r);
         r += n;
     }

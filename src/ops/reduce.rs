@@ -74,8 +74,15 @@ impl<T: Element> Reduction<T> {
         self
     }
 
-    fn compute<U: Element>(&self, op: &'static str, kind: Kind, out: DType, mean: bool) -> Result<DeviceArray<U>> {
-        let raw = reduce(op, kind, self.input.node()?, self.axes.as_deref(), self.keepdims, out, mean)?;
+    fn compute<U: Element>(
+        &self,
+        op: &'static str,
+        kind: Kind,
+        out: DType,
+        mean: bool,
+    ) -> Result<DeviceArray<U>> {
+        let raw =
+            reduce(op, kind, self.input.node()?, self.axes.as_deref(), self.keepdims, out, mean)?;
         Ok(DeviceArray::from_raw(raw))
     }
 }
@@ -139,7 +146,11 @@ impl<T: Number> Reduction<T> {
         if T::DTYPE.is_float() {
             return self.compute("mean", Kind::Sum, T::DTYPE.sum(), true);
         }
-        let wide = Reduction { input: self.input.cast::<T::Mean>(), axes: self.axes.clone(), keepdims: self.keepdims };
+        let wide = Reduction {
+            input: self.input.cast::<T::Mean>(),
+            axes: self.axes.clone(),
+            keepdims: self.keepdims,
+        };
         wide.compute("mean", Kind::Sum, DType::F64, true)
     }
 
@@ -166,10 +177,15 @@ impl<T: Number> Reduction<T> {
         let picked = pick_axes(op, self.axes.as_deref(), &shape)?;
         let n: usize = shape.iter().zip(&picked).filter(|&(_, &p)| p).map(|(&d, _)| d).product();
         let wide = self.input.cast::<T::Mean>();
-        let mean = Reduction { input: wide.clone(), axes: self.axes.clone(), keepdims: true }.mean()?;
+        let mean =
+            Reduction { input: wide.clone(), axes: self.axes.clone(), keepdims: true }.mean()?;
         // The type of the mean is the same for `T` and for its own mean type.
         let mean: Expr<T::Mean> = mean.expr().cast();
-        let squares = Reduction { input: (wide - mean).square(), axes: self.axes.clone(), keepdims: self.keepdims };
+        let squares = Reduction {
+            input: (wide - mean).square(),
+            axes: self.axes.clone(),
+            keepdims: self.keepdims,
+        };
         let total: Expr<T::Mean> = squares.sum()?.expr().cast();
         let freedom = (n as f64 - ddof).max(0.0);
         Ok(total / float_constant::<T::Mean>(freedom))
@@ -191,29 +207,40 @@ impl<T: Float> Reduction<T> {
         let device = node.device.clone().map_or_else(Device::best, Ok)?;
         if T::DTYPE != DType::F64 && device.info().fp64 {
             // Squares of every f32 are normal numbers in f64.
-            let squares = Reduction { input: self.input.cast::<f64>().square(), axes: self.axes.clone(), keepdims: self.keepdims };
+            let squares = Reduction {
+                input: self.input.cast::<f64>().square(),
+                axes: self.axes.clone(),
+                keepdims: self.keepdims,
+            };
             return squares.sum()?.sqrt().cast::<T::Sum>().eval();
         }
         pick_axes("norm", self.axes.as_deref(), &shape)?;
         if shape.contains(&0) {
-            let zeros = Reduction { input: self.input.clone(), axes: self.axes.clone(), keepdims: self.keepdims };
+            let zeros = Reduction {
+                input: self.input.clone(),
+                axes: self.axes.clone(),
+                keepdims: self.keepdims,
+            };
             return zeros.sum();
         }
         // Divide by the greatest magnitude first; zero, infinite and NaN ones divide by 1.
         let wide = self.input.cast::<T::Sum>();
-        let greatest = Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.max()?;
+        let greatest =
+            Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.max()?;
         let one = float_constant::<T::Sum>(1.0);
         let zero = float_constant::<T::Sum>(0.0);
         let finite = (&greatest - &greatest).eq(zero.clone()) & greatest.gt(zero);
         let scale = finite.if_else(&greatest, one).eval()?;
-        let squares = Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };
+        let squares =
+            Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };
         let total: Expr<T::Sum> = squares.sum()?.expr().cast();
         let norm = (total.map1::<T::Sum>(Unary::Sqrt) * &scale).eval()?;
         if self.keepdims {
             return Ok(norm);
         }
         let picked = pick_axes("norm", self.axes.as_deref(), &shape)?;
-        let kept: Vec<usize> = shape.iter().zip(&picked).filter(|&(_, &p)| !p).map(|(&d, _)| d).collect();
+        let kept: Vec<usize> =
+            shape.iter().zip(&picked).filter(|&(_, &p)| !p).map(|(&d, _)| d).collect();
         norm.reshape(kept.as_slice())
     }
 }
@@ -359,7 +386,13 @@ fn pick_axes(op: &'static str, axes: Option<&[usize]>, shape: &[usize]) -> Resul
             Some(p) if !*p => *p = true,
             Some(_) => return Err(Error::index(op, format!("axis {axis} is named twice"))),
             None => {
-                return Err(Error::index(op, format!("axis {axis} is outside shape {shape:?}, which has {} axes", shape.len())));
+                return Err(Error::index(
+                    op,
+                    format!(
+                        "axis {axis} is outside shape {shape:?}, which has {} axes",
+                        shape.len()
+                    ),
+                ));
             }
         }
     }
@@ -385,7 +418,13 @@ fn reduce(
     let device = fused.device.clone().map_or_else(Device::best, Ok)?;
     let plan = Plan::new(&fused, kind, &picked);
     if plan.len == 0 && plan.rows > 0 && !kind.has_identity() {
-        return Err(Error::argument(op, format!("nothing to choose from: shape {:?} has no elements along the reduced axes", fused.shape)));
+        return Err(Error::argument(
+            op,
+            format!(
+                "nothing to choose from: shape {:?} has no elements along the reduced axes",
+                fused.shape
+            ),
+        ));
     }
     let shape: Vec<usize> = fused
         .shape
@@ -404,13 +443,23 @@ fn reduce(
     }
     let mut buffer = RawArray::alloc(op, &device, &layout, dtype)?;
     if plan.rows > 0 {
-        run(Reduce { op, kind, fused: &fused, plan: &plan, out: &mut buffer, dtype, divisor }, &device)?;
+        run(
+            Reduce { op, kind, fused: &fused, plan: &plan, out: &mut buffer, dtype, divisor },
+            &device,
+        )?;
     }
     Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
 }
 
 /// What operators with an identity give for no elements.
-fn of_nothing(op: &'static str, kind: Kind, device: &Device, layout: Layout, dtype: DType, divisor: Option<usize>) -> Result<RawArray> {
+fn of_nothing(
+    op: &'static str,
+    kind: Kind,
+    device: &Device,
+    layout: Layout,
+    dtype: DType,
+    divisor: Option<usize>,
+) -> Result<RawArray> {
     device.require(op, dtype)?;
     let value = match kind {
         Kind::Any => Scalar::Bool(false),
@@ -524,13 +573,37 @@ impl Op for Reduce<'_> {
                 let divisor = self.divisor.unwrap_or(1);
                 match (input.compute(), self.kind) {
                     (DType::F64, Kind::Sum) => host::reduce::<f64, _>(
-                        &eval, by_columns, rows, len, host::FloatSum { divisor: divisor as f64 }, |k, v| put(k, &v.to_ne_bytes())),
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatSum { divisor: divisor as f64 },
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
                     (DType::F64, _) => host::reduce::<f64, _>(
-                        &eval, by_columns, rows, len, host::FloatProd, |k, v| put(k, &v.to_ne_bytes())),
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatProd,
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
                     (_, Kind::Sum) => host::reduce::<f32, _>(
-                        &eval, by_columns, rows, len, host::FloatSum { divisor: divisor as f32 }, |k, v| put(k, &v.to_ne_bytes())),
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatSum { divisor: divisor as f32 },
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
                     (_, _) => host::reduce::<f32, _>(
-                        &eval, by_columns, rows, len, host::FloatProd, |k, v| put(k, &v.to_ne_bytes())),
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatProd,
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
                 }
             }
             Kind::Sum | Kind::Prod => {
@@ -575,6 +648,7 @@ impl Op for Reduce<'_> {
                 codegen::output_type(self.dtype, 1),
                 input.text(),
                 self.accumulator(),
+                format!("#define CLAN_COLS {}\n", COLUMNS.min(point.group)),
                 include_str!("../../cl/reduce.cl").to_string(),
             ]
             .concat()
@@ -588,7 +662,8 @@ impl Op for Reduce<'_> {
         } else {
             (0, group * point.unroll * input.vec)
         };
-        let lanes = if by_columns { group } else { lanes(rows, len, input.vec, group, point.groups) };
+        let lanes =
+            if by_columns { group } else { lanes(rows, len, input.vec, group, point.groups) };
         let blocks = if by_columns { blocks } else { rows.div_ceil(group / lanes) };
         let wanted = if lanes == group { (point.groups / blocks).max(1) } else { 1 };
         let splits = wanted.min(len.div_ceil(per_round * 4)).max(1);
@@ -657,14 +732,38 @@ fn lanes(rows: usize, len: usize, vec: usize, group: usize, groups: usize) -> us
 macro_rules! with_integer {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            DType::I8 => { type $T = i8; $body }
-            DType::I16 => { type $T = i16; $body }
-            DType::I32 => { type $T = i32; $body }
-            DType::I64 => { type $T = i64; $body }
-            DType::U16 => { type $T = u16; $body }
-            DType::U32 => { type $T = u32; $body }
-            DType::U64 => { type $T = u64; $body }
-            _ => { type $T = u8; $body }
+            DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::U16 => {
+                type $T = u16;
+                $body
+            }
+            DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            DType::U64 => {
+                type $T = u64;
+                $body
+            }
+            _ => {
+                type $T = u8;
+                $body
+            }
         }
     };
 }
