@@ -552,7 +552,7 @@ impl Op for Reduce<'_> {
     type Output = ();
 
     fn check(&self, device: &Device) -> Result<()> {
-        self.fused.insts.iter().try_for_each(|i| device.require(self.op, i.dtype))
+        self.fused.check(self.op, device)
     }
 
     fn host(self) -> Result<()> {
