@@ -86,6 +86,32 @@ fn bytes<T: Element>(slice: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) }
 }
 
+/// `n` elements of zero bytes; an error, rather than an abort, when there is no memory for them.
+fn zeroed<T: Element>(op: &'static str, n: usize) -> Result<Vec<T>> {
+    let none = || {
+        Error::new(
+            crate::ErrorKind::OutOfMemory,
+            op,
+            format!(
+                "the host has no memory for {n} elements of {}; work in parts, as with `slice`",
+                T::DTYPE
+            ),
+        )
+    };
+    let layout = std::alloc::Layout::array::<T>(n).map_err(|_| none())?;
+    if layout.size() == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the layout is not empty.
+    let start = unsafe { std::alloc::alloc_zeroed(layout) };
+    if start.is_null() {
+        return Err(none());
+    }
+    // SAFETY: allocated by the global allocator for `n` elements of `T`, and for every element type
+    // zero bytes are a value.
+    Ok(unsafe { Vec::from_raw_parts(start.cast(), n, n) })
+}
+
 fn shape_of(shape: impl IntoDimension) -> Vec<usize> {
     shape.into_dimension().slice().to_vec()
 }
@@ -348,7 +374,7 @@ impl<T: Element> DeviceArray<T> {
     /// A failure of the device, also of an earlier operation that the array comes from.
     pub fn to_vec(&self) -> Result<Vec<T>> {
         let raw = copy::contiguous(self.raw()?)?;
-        let mut data = vec![T::default(); raw.layout.len()];
+        let mut data: Vec<T> = zeroed("to_vec", raw.layout.len())?;
         let n = size_of_val(data.as_slice());
         // SAFETY: element types have no padding; for `bool` the bytes are normalised below before
         // anything reads them as `bool`.
@@ -404,11 +430,12 @@ impl<T: Element> DeviceArray<T> {
 impl<T: Element> DeviceArray<T> {
     fn view(&self, layout: Result<Layout>) -> Result<Self> {
         let raw = self.raw()?;
-        Ok(Self::from_raw(RawArray {
-            buffer: raw.buffer.clone(),
-            layout: layout?,
-            dtype: raw.dtype,
-        }))
+        let mut layout = layout?;
+        if layout.len() == 0 {
+            // An empty view starts nowhere: strides of empty arrays may lead anywhere.
+            layout.offset = 0;
+        }
+        Ok(Self::from_raw(RawArray { buffer: raw.buffer.clone(), layout, dtype: raw.dtype }))
     }
 
     /// A part of the array, as ndarray's `slice` with `s![…]`: ranges, steps (negative ones walk
@@ -557,7 +584,7 @@ impl<T: Element> DeviceArray<T> {
             raw.buffer
                 .download(from, unsafe { std::slice::from_raw_parts_mut(block.ptr_mut(), n) })?;
         } else if n > 0 {
-            let mut staged = vec![0; n];
+            let mut staged: Vec<u8> = zeroed("to_device", n)?;
             raw.buffer.download(from, &mut staged)?;
             buffer.upload(0, &staged)?;
         }

@@ -96,6 +96,28 @@ pub struct DeviceInfo {
     pub exact_division: bool,
 }
 
+impl DeviceInfo {
+    /// Whether a lower-case text that is not an index names the device. The host is named by
+    /// `"host"` alone: its processor's name and vendor would fit what is meant for a GPU.
+    fn fits(&self, name: &str) -> bool {
+        let kinds = [DeviceKind::Host, DeviceKind::Cpu, DeviceKind::Gpu, DeviceKind::Accelerator];
+        if name.is_empty() || self.kind == DeviceKind::Host {
+            return name == self.kind.name();
+        }
+        if kinds.iter().any(|k| k.name() == name) {
+            return name == self.kind.name();
+        }
+        let alias = match self.platform.as_str() {
+            "Portable Computing Language" => "pocl",
+            _ => "",
+        };
+        alias == name
+            || [&self.name, &self.platform, &self.vendor]
+                .iter()
+                .any(|s| s.to_lowercase().contains(name))
+    }
+}
+
 /// The sizes of a device's memory spaces in bytes.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default)]
@@ -237,9 +259,12 @@ impl Device {
 
     /// The device that `which` names: an index into [`Device::all`], or a text.
     ///
-    /// A text is an index in digits, `"host"`, a kind (`"gpu"`, `"cpu"`), or a part of a device's,
-    /// platform's or vendor's name in any case; `":1"` after it takes the second that fits, as in
-    /// `"pocl:1"`. `"pocl"` and `"rusticl"` are known as names of their platforms.
+    /// A text is an index in digits, `"host"`, a kind of OpenCL device (`"gpu"`, `"cpu"`,
+    /// `"accelerator"`), or a part of an OpenCL device's, platform's or vendor's name in any case;
+    /// `":1"` after it takes the second that fits, as in `"pocl:1"`. GPUs come before other
+    /// devices that fit (`"amd"` means the graphics card, also beside an AMD processor that
+    /// computes through OpenCL), else the order is that of [`Device::all`]. `"pocl"` stands for
+    /// "Portable Computing Language". Only `"host"` and index 0 name the host.
     ///
     /// ```
     /// # use clan::Device;
@@ -271,20 +296,11 @@ impl Device {
         if name == "host" && position == 0 {
             return Ok(Device::host());
         }
-        let fits = |d: &&Device| {
-            let info = d.info();
-            let alias = match info.platform.as_str() {
-                "Portable Computing Language" => "pocl",
-                _ => "",
-            };
-            !name.is_empty()
-                && (info.kind.name() == name
-                    || [&info.name, &info.platform, &info.vendor]
-                        .iter()
-                        .any(|s| s.to_lowercase().contains(&name))
-                    || alias == name)
-        };
-        registry().devices.iter().filter(fits).nth(position).cloned().ok_or_else(|| {
+        let mut fitting: Vec<&Device> =
+            registry().devices.iter().filter(|d| d.0.info.fits(&name)).collect();
+        // Stable, so devices of one kind keep their order.
+        fitting.sort_by_key(|d| d.kind() != DeviceKind::Gpu);
+        fitting.get(position).map(|&d| d.clone()).ok_or_else(|| {
             none_such(format!(
                 "no device fits {name:?}{}",
                 if position > 0 { format!(" number {position}") } else { String::new() }
@@ -491,4 +507,38 @@ fn read_field(path: &str, key: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find(|l| l.starts_with(key))?;
     Some(line[key.len()..].trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_fit() {
+        let host = DeviceInfo {
+            name: "Intel(R) Xeon(R) CPU".into(),
+            vendor: "GenuineIntel".into(),
+            ..host_info()
+        };
+        let gpu = DeviceInfo {
+            kind: DeviceKind::Gpu,
+            name: "Intel(R) Arc(TM) A770".into(),
+            platform: "Intel(R) OpenCL Graphics".into(),
+            vendor: "Intel(R) Corporation".into(),
+            ..host_info()
+        };
+        let pocl = DeviceInfo {
+            kind: DeviceKind::Cpu,
+            name: "cpu-haswell-gpu-like".into(),
+            platform: "Portable Computing Language".into(),
+            ..host_info()
+        };
+        let fits = |name: &str| [&host, &gpu, &pocl].map(|i| i.fits(name));
+        assert_eq!(fits("host"), [true, false, false]);
+        assert_eq!(fits("intel"), [false, true, false]);
+        assert_eq!(fits("cpu"), [false, false, true]);
+        assert_eq!(fits("gpu"), [false, true, false]);
+        assert_eq!(fits("pocl"), [false, false, true]);
+        assert_eq!(fits(""), [false, false, false]);
+    }
 }

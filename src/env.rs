@@ -18,17 +18,21 @@ pub(crate) fn cache_dir() -> Result<Option<PathBuf>> {
             return Err(Error::new(
                 ErrorKind::Config,
                 "CLAN_CACHE",
-                format!("{other:?} is neither \"on\" nor \"off\""),
+                format!(
+                    "{other:?} is neither \"on\" nor \"off\"; unset it to keep compiled kernels on disk"
+                ),
             ));
         }
     }
-    if let Some(dir) = std::env::var_os("CLAN_CACHE_DIR") {
+    if let Some(dir) = std::env::var_os("CLAN_CACHE_DIR").filter(|d| !d.is_empty()) {
         let dir = PathBuf::from(dir);
         if !dir.is_absolute() {
             return Err(Error::new(
                 ErrorKind::Config,
                 "CLAN_CACHE_DIR",
-                format!("{dir:?} is not an absolute path"),
+                format!(
+                    "{dir:?} is not an absolute path; name one, or unset it to use the user's cache directory"
+                ),
             ));
         }
         return Ok(Some(dir));
@@ -36,13 +40,16 @@ pub(crate) fn cache_dir() -> Result<Option<PathBuf>> {
     Ok(dirs::cache_dir().map(|d| d.join("clan")))
 }
 
+/// A variable's value; set to nothing counts as not set.
 fn text(name: &'static str) -> Result<Option<String>> {
     match std::env::var(name) {
         Ok(v) if v.trim().is_empty() => Ok(None),
         Ok(v) => Ok(Some(v)),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(Error::new(ErrorKind::Config, name, "its value is not valid Unicode"))
-        }
+        Err(std::env::VarError::NotUnicode(_)) => Err(Error::new(
+            ErrorKind::Config,
+            name,
+            "its value is not valid Unicode; set it again, or unset it",
+        )),
     }
 }

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 pub(crate) const PARALLEL_ABOVE: usize = 32 * 1024;
 
 /// Cached memory beyond which blocks go back to the system: the host's memory belongs to others.
-const CACHE_LIMIT: usize = 1 << 30;
+pub(crate) const CACHE_LIMIT: usize = 1 << 30;
 
 /// Every block starts on a cache line.
 const ALIGN: usize = 64;

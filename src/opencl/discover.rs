@@ -3,17 +3,19 @@
 
 use super::{ClDevice, quirks};
 use crate::device::{DeviceInfo, DeviceKind, MemorySpaces, OpenClStatus};
-use ocl::core::{self, DeviceId, DeviceInfo as Query, DeviceType, PlatformId, PlatformInfo};
+use ocl::core::{self, DeviceId, DeviceInfo as Query, PlatformId, PlatformInfo};
+use ocl::ffi;
+use std::ptr;
 
-/// The devices, and what to say when there are none.
+/// The devices, and what to say when there are none. Three absences differ, because what helps
+/// against them differs: no library, a library without drivers, drivers without devices.
 pub(crate) fn discover() -> (Vec<(DeviceInfo, ClDevice)>, OpenClStatus) {
     #[cfg(feature = "loader")]
     let loader = match clan_opencl_loader::status() {
-        clan_opencl_loader::Status::Loaded { path, .. } => Some(path.clone()),
-        clan_opencl_loader::Status::Missing { tried, reason, .. } => {
+        clan_opencl_loader::Status::Loaded { path } => Some(path.clone()),
+        missing @ clan_opencl_loader::Status::Missing { .. } => {
             let reason = format!(
-                "no OpenCL loader: none of {} could be loaded ({reason}); install a driver, or ocl-icd-libopencl1, or name a library in CLAN_OPENCL_LIBRARY",
-                tried.join(", ")
+                "{missing}; install a driver together with the OpenCL loader (on Debian and Ubuntu ocl-icd-libopencl1), or name the library in CLAN_OPENCL_LIBRARY"
             );
             return (Vec::new(), OpenClStatus { loader: None, reason: Some(reason) });
         }
@@ -23,53 +25,138 @@ pub(crate) fn discover() -> (Vec<(DeviceInfo, ClDevice)>, OpenClStatus) {
 
     let platforms = platforms();
     if platforms.is_empty() {
-        let reason = "the OpenCL loader found no driver (no ICD): install one for your device, such as the GPU vendor's, or pocl-opencl-icd for the CPU".to_string();
+        let reason = format!(
+            "{}; install the driver of your device (the GPU vendor's, or pocl-opencl-icd for the CPU), and unset OCL_ICD_VENDORS if it leads elsewhere",
+            without_platforms()
+        );
         return (Vec::new(), OpenClStatus { loader, reason: Some(reason) });
     }
     let mut found = Vec::new();
-    let mut names = Vec::new();
+    let mut drivers = Vec::new();
     for platform in platforms {
         let name = platform_text(&platform, PlatformInfo::Name);
         let version = platform_text(&platform, PlatformInfo::Version);
-        let devices = match core::get_device_ids(platform, Some(DeviceType::ALL), Some(256)) {
-            Ok(devices) => devices,
-            Err(e) => {
-                // "No device of this type" is the ordinary answer of a driver without hardware.
-                log::debug!("platform {name}: {e}");
-                Vec::new()
-            }
-        };
-        for id in devices {
+        let mut left_out = Vec::new();
+        for id in devices(&platform, &name) {
             let info = describe(id, &name);
-            if let Some(why) = quirks::unusable(&info) {
+            if let Some(why) = unusable(id, &info) {
                 log::info!("{} [{name}] is left out: {why}", info.name);
+                left_out.push(format!("{} is left out, {why}", info.name));
                 continue;
             }
             let device = ClDevice::new(id, platform, version.clone(), &info);
             found.push((info, device));
         }
-        names.push(name);
+        drivers.push(match left_out.is_empty() {
+            true => name,
+            false => format!("{name}: {}", left_out.join("; ")),
+        });
     }
     let reason = found.is_empty().then(|| {
-        format!("the OpenCL drivers ({}) have no devices on this machine", names.join(", "))
+        format!(
+            "the OpenCL drivers found ({}) have no usable device on this machine; is it switched on, and may this user open it (group `render` or `video`)?{}",
+            drivers.join(", "),
+            // Mesa shows its devices only to those who ask for them.
+            match drivers.iter().any(|d| d.contains("rusticl")) {
+                true => " rusticl lists the devices that RUSTICL_ENABLE names, such as radeonsi, iris or llvmpipe",
+                false => "",
+            }
+        )
     });
     (found, OpenClStatus { loader, reason })
 }
 
+/// What the loader says about its empty list.
+fn without_platforms() -> String {
+    #[cfg(feature = "loader")]
+    return clan_opencl_loader::platforms().to_string();
+    #[cfg(not(feature = "loader"))]
+    return "no OpenCL driver is installed (no ICD was found)".to_string();
+}
+
+/// Asked without `ocl`, which takes an empty list for a loader that is still waking up, sleeps ten
+/// seconds over it, and panics over status codes that it has no name for.
 fn platforms() -> Vec<PlatformId> {
-    // Without the feature `loader`, `ocl` itself would sleep and panic when there is no ICD.
-    match core::get_platform_ids() {
-        Ok(list) => list,
-        Err(e) => {
-            log::debug!("clGetPlatformIDs: {e}");
-            Vec::new()
-        }
+    let mut count = 0;
+    // SAFETY: no entries are asked for, so none are written; `count` outlives the call.
+    let status = unsafe { ffi::clGetPlatformIDs(0, ptr::null_mut(), &mut count) };
+    if status != ffi::CL_SUCCESS || count == 0 {
+        log::debug!("clGetPlatformIDs answered {status}, {count} platforms");
+        return Vec::new();
     }
+    let mut list = vec![ptr::null_mut(); count as usize];
+    // SAFETY: room for `count` entries.
+    let status = unsafe { ffi::clGetPlatformIDs(count, list.as_mut_ptr(), ptr::null_mut()) };
+    if status != ffi::CL_SUCCESS {
+        log::warn!("clGetPlatformIDs answered {status} after it had counted {count} platforms");
+        return Vec::new();
+    }
+    // SAFETY: platforms that the driver has just listed.
+    list.into_iter().filter(|p| !p.is_null()).map(|p| unsafe { PlatformId::from_raw(p) }).collect()
+}
+
+fn devices(platform: &PlatformId, name: &str) -> Vec<DeviceId> {
+    let mut count = 0;
+    let all = ffi::CL_DEVICE_TYPE_ALL;
+    // SAFETY: as in `platforms`; the platform comes from there.
+    let status =
+        unsafe { ffi::clGetDeviceIDs(platform.as_ptr(), all, 0, ptr::null_mut(), &mut count) };
+    if status != ffi::CL_SUCCESS || count == 0 {
+        // "No device of this type" is the ordinary answer of a driver without hardware.
+        log::debug!("{name}: clGetDeviceIDs answered {status}, {count} devices");
+        return Vec::new();
+    }
+    let mut list = vec![ptr::null_mut(); count as usize];
+    // SAFETY: room for `count` entries.
+    let status = unsafe {
+        ffi::clGetDeviceIDs(platform.as_ptr(), all, count, list.as_mut_ptr(), ptr::null_mut())
+    };
+    if status != ffi::CL_SUCCESS {
+        log::warn!("{name}: clGetDeviceIDs answered {status} after it had counted {count} devices");
+        return Vec::new();
+    }
+    // SAFETY: devices that the driver has just listed.
+    list.into_iter().filter(|d| !d.is_null()).map(|d| unsafe { DeviceId::from_raw(d) }).collect()
+}
+
+/// Why the device must not be used: what it lacks, or a known fault.
+fn unusable(id: DeviceId, info: &DeviceInfo) -> Option<String> {
+    // A `cl_bool` of zero; a query that fails says nothing.
+    let denied = |q: Query| {
+        let bytes = core::get_device_info_raw(id, q as u32).unwrap_or_default();
+        !bytes.is_empty() && bytes.iter().all(|&b| b == 0)
+    };
+    if let Some(evidence) = quirks::unusable(info) {
+        return Some(evidence.to_string());
+    }
+    if denied(Query::Available) {
+        return Some("its driver says that it is not available".to_string());
+    }
+    if denied(Query::CompilerAvailable) {
+        return Some("its driver has no compiler".to_string());
+    }
+    let version = text(id, Query::OpenclCVersion);
+    if opencl_c(&version).is_some_and(|v| v < (1, 2)) {
+        return Some(format!("it speaks {version}, and kernels are written in OpenCL C 1.2"));
+    }
+    (info.memory.max_alloc_bytes == 0).then(|| "its driver does not describe it".to_string())
+}
+
+/// The numbers in "OpenCL C 1.2 PoCL".
+fn opencl_c(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.strip_prefix("OpenCL C ")?.split(' ').next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn platform_text(platform: &PlatformId, what: PlatformInfo) -> String {
     core::get_platform_info(platform, what)
         .map_or_else(|_| String::new(), |v| v.to_string().trim().to_string())
+}
+
+fn text(id: DeviceId, what: Query) -> String {
+    let bytes = core::get_device_info_raw(id, what as u32).unwrap_or_default();
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).trim().to_string()
 }
 
 fn describe(id: DeviceId, platform: &str) -> DeviceInfo {
@@ -82,11 +169,7 @@ fn describe(id: DeviceId, platform: &str) -> DeviceInfo {
         word[..n].copy_from_slice(&bytes[..n]);
         u64::from_le_bytes(word)
     };
-    let text = |q: Query| -> String {
-        let bytes = raw(q);
-        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).trim().to_string()
-    };
+    let text = |q: Query| text(id, q);
     const CPU: u64 = 1 << 1;
     const GPU: u64 = 1 << 2;
     const DENORM: u64 = 1;
@@ -121,5 +204,18 @@ fn describe(id: DeviceId, platform: &str) -> DeviceInfo {
         denormals: fp & DENORM != 0,
         atomics64: has("cl_khr_int64_base_atomics"),
         exact_division: fp & EXACT_DIVISION != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::opencl_c;
+
+    #[test]
+    fn language_versions() {
+        assert_eq!(opencl_c("OpenCL C 1.2 PoCL"), Some((1, 2)));
+        assert_eq!(opencl_c("OpenCL C 3.0"), Some((3, 0)));
+        assert_eq!(opencl_c("CUDA"), None);
+        assert!(opencl_c("OpenCL C 1.1 ") < Some((1, 2)));
     }
 }

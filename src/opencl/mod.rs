@@ -116,8 +116,12 @@ impl ClDevice {
             platform_version,
             point,
             runtime: OnceLock::new(),
-            // A device's memory has no other use while the program runs, so all of it may be kept.
-            pool: Pool::new(usize::MAX),
+            // A GPU's memory has no other use while the program runs, so all of it may be kept; a
+            // CPU's memory belongs to others.
+            pool: Pool::new(match info.kind {
+                DeviceKind::Cpu => crate::host::CACHE_LIMIT,
+                _ => usize::MAX,
+            }),
             event_per_launch: quirks::event_per_launch(info),
             programs: Programs::default(),
         }
