@@ -23,4 +23,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use expr::{Expr, IntoExpr, Logic, Signed};
 #[doc(hidden)]
 pub use ops::limits;
+pub use ops::reduce::Reduction;
 pub use {half, ndarray};

@@ -119,12 +119,9 @@ impl Fused {
         self.shape.iter().product()
     }
 
-    /// Refuses types that the device does not compute in. Copies need no arithmetic.
+    /// Refuses types that the device does not compute in.
     pub fn check(&self, op: &'static str, device: &Device) -> Result<()> {
-        match self.insts.as_slice() {
-            [Inst { op: Op::Leaf(_), .. }] => Ok(()),
-            insts => insts.iter().try_for_each(|i| device.require(op, i.dtype)),
-        }
+        self.insts.iter().try_for_each(|i| device.require(op, i.dtype))
     }
 
     /// The loops over the axes in `order` (outermost first), merged where leaves and output allow.

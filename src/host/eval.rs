@@ -418,6 +418,13 @@ unsafe impl Sync for SharedOut {}
 
 impl SharedOut {
     /// # Safety
+    /// As `pointer::offset`, in elements of `T`.
+    pub unsafe fn at<T>(self, i: isize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.cast::<T>().offset(i) }
+    }
+
+    /// # Safety
     /// As `pointer::add`.
     pub unsafe fn add(self, bytes: usize) -> *mut u8 {
         // SAFETY: the caller's promise.

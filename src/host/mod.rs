@@ -2,6 +2,7 @@
 
 pub(crate) mod eval;
 mod lanes;
+pub(crate) mod reduce;
 
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};

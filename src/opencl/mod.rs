@@ -142,6 +142,14 @@ impl ClDevice {
         }
     }
 
+    /// The point for reductions: on a CPU one work-item walks a stretch of its own.
+    pub fn reduce_point(&self) -> Point {
+        match self.info.kind {
+            DeviceKind::Cpu => Point { group: 1, vector_bytes: 64, unroll: 1, ..self.point },
+            _ => self.point,
+        }
+    }
+
     pub fn runtime(&self) -> Result<&Runtime> {
         let made = self.runtime.get_or_init(|| {
             // Absurd settings are told before the first work rather than ignored.

@@ -61,6 +61,13 @@ pub(crate) fn eval_into(
     run(Map { fused: &fused, out, layout, dtype, order: &order }, &device)
 }
 
+/// Copies an array into a row-major buffer of its own.
+#[cfg(feature = "opencl")]
+pub(crate) fn copy_into(array: &RawArray, out: &mut Buffer) -> Result<()> {
+    let layout = Layout::contiguous(&array.layout.shape);
+    eval_into(&Node::leaf(array.clone()), out, &layout, array.dtype)
+}
+
 /// The expression broadcast to `shape` on `device`.
 pub(crate) fn as_shape(
     root: &Arc<Node>,

@@ -3,6 +3,7 @@
 pub(crate) mod copy;
 pub mod limits;
 pub(crate) mod map;
+pub(crate) mod reduce;
 
 use crate::device::{Backing, Device};
 use crate::error::Result;

@@ -1,0 +1,836 @@
+//! `reduce`: sums, products, extremes and their positions, of whole arrays or along axes.
+//! Kernels: `cl/reduce.cl`.
+
+use super::{Op, run};
+use crate::array::{DeviceArray, RawArray};
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::element::{DType, Element, Float, Number, Scalar, with_compute};
+use crate::error::{Error, Result};
+use crate::expr::fused::Fused;
+use crate::expr::node::{Node, Unary};
+use crate::expr::{Expr, IntoExpr, split_for};
+use crate::host::eval::{Evaluator, SharedOut};
+use crate::host::reduce as host;
+use crate::layout::{Layout, count};
+#[cfg(feature = "opencl")]
+use crate::opencl::{ClDevice, Launch, codegen};
+use half::{bf16, f16};
+use ndarray::Axis;
+use std::sync::Arc;
+
+/// The reducing operators. The numbers are those of `cl/reduce.cl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sum = 0,
+    Prod = 1,
+    Min = 2,
+    Max = 3,
+    ArgMin = 4,
+    ArgMax = 5,
+    Any = 6,
+    All = 7,
+}
+
+impl Kind {
+    fn is_arg(self) -> bool {
+        matches!(self, Kind::ArgMin | Kind::ArgMax)
+    }
+
+    /// Whether nothing at all has a result.
+    fn has_identity(self) -> bool {
+        !matches!(self, Kind::Min | Kind::Max | Kind::ArgMin | Kind::ArgMax)
+    }
+}
+
+/// A reduction over some axes of an array or expression, made by `over`. The axes may be given in
+/// any order; none at all leaves every element by itself.
+///
+/// ```
+/// use clan::{Device, DeviceArray, ndarray::Axis};
+/// let x = DeviceArray::<i32>::arange(&Device::host(), 0, 24, 1)?.reshape((2, 3, 4))?;
+/// let s = x.over(&[Axis(0), Axis(2)]).keepdims().sum()?;
+/// assert_eq!(s.shape(), [1, 3, 1]);
+/// assert_eq!(s.to_vec()?, [60, 92, 124]);
+/// # Ok::<(), clan::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a reduction does nothing until a method such as `sum` computes it"]
+pub struct Reduction<T> {
+    input: Expr<T>,
+    /// `None` for all axes.
+    axes: Option<Vec<usize>>,
+    keepdims: bool,
+}
+
+impl<T: Element> Reduction<T> {
+    fn new(input: Expr<T>, axes: Option<&[Axis]>) -> Reduction<T> {
+        Reduction { input, axes: axes.map(|a| a.iter().map(|a| a.0).collect()), keepdims: false }
+    }
+
+    /// Keeps the reduced axes with length 1, so that the result broadcasts against the input.
+    pub fn keepdims(mut self) -> Self {
+        self.keepdims = true;
+        self
+    }
+
+    fn compute<U: Element>(
+        &self,
+        op: &'static str,
+        kind: Kind,
+        out: DType,
+        mean: bool,
+    ) -> Result<DeviceArray<U>> {
+        let raw =
+            reduce(op, kind, self.input.node()?, self.axes.as_deref(), self.keepdims, out, mean)?;
+        Ok(DeviceArray::from_raw(raw))
+    }
+}
+
+impl<T: Number> Reduction<T> {
+    /// The sum. Integers are added in 64 bits and wrap; float sums are accurate to a few units in
+    /// the last place of Σ|x|. The sum of nothing is 0.
+    ///
+    /// # Errors
+    /// An axis outside the array or named twice; mistakes kept in the expression; out of memory.
+    pub fn sum(&self) -> Result<DeviceArray<T::Sum>> {
+        self.compute("sum", Kind::Sum, T::DTYPE.sum(), false)
+    }
+
+    /// The product. Integers are multiplied in 64 bits and wrap. The product of nothing is 1.
+    ///
+    /// # Errors
+    /// As [`Reduction::sum`].
+    pub fn prod(&self) -> Result<DeviceArray<T::Sum>> {
+        self.compute("prod", Kind::Prod, T::DTYPE.sum(), false)
+    }
+
+    /// The least element; NaN when there is one.
+    ///
+    /// # Errors
+    /// When there is nothing to choose from; else as [`Reduction::sum`].
+    pub fn min(&self) -> Result<DeviceArray<T>> {
+        self.compute("min", Kind::Min, T::DTYPE, false)
+    }
+
+    /// The greatest element; NaN when there is one.
+    ///
+    /// # Errors
+    /// As [`Reduction::min`].
+    pub fn max(&self) -> Result<DeviceArray<T>> {
+        self.compute("max", Kind::Max, T::DTYPE, false)
+    }
+
+    /// The position of the least element, the first of equal ones, or of the first NaN. Over
+    /// several axes: the position among the reduced elements in row-major order.
+    ///
+    /// # Errors
+    /// As [`Reduction::min`].
+    pub fn argmin(&self) -> Result<DeviceArray<u64>> {
+        self.compute("argmin", Kind::ArgMin, DType::U64, false)
+    }
+
+    /// The position of the greatest element; see [`Reduction::argmin`].
+    ///
+    /// # Errors
+    /// As [`Reduction::min`].
+    pub fn argmax(&self) -> Result<DeviceArray<u64>> {
+        self.compute("argmax", Kind::ArgMax, DType::U64, false)
+    }
+
+    /// The mean, for integers in `f64`. The mean of nothing is NaN.
+    ///
+    /// # Errors
+    /// Integers on a device without `f64`; else as [`Reduction::sum`].
+    pub fn mean(&self) -> Result<DeviceArray<T::Mean>> {
+        if T::DTYPE.is_float() {
+            return self.compute("mean", Kind::Sum, T::DTYPE.sum(), true);
+        }
+        let wide = Reduction {
+            input: self.input.cast::<T::Mean>(),
+            axes: self.axes.clone(),
+            keepdims: self.keepdims,
+        };
+        wide.compute("mean", Kind::Sum, DType::F64, true)
+    }
+
+    /// The variance: the sum of squared distances from the mean, divided by the number of elements
+    /// less `ddof` (0 for the population, 1 for a sample). Two passes, so that values far from
+    /// zero do not cancel. Not above zero elements: NaN.
+    ///
+    /// # Errors
+    /// As [`Reduction::mean`].
+    pub fn var(&self, ddof: f64) -> Result<DeviceArray<T::Mean>> {
+        self.spread("var", ddof)?.eval()
+    }
+
+    /// The standard deviation: the square root of [`Reduction::var`].
+    ///
+    /// # Errors
+    /// As [`Reduction::mean`].
+    pub fn std(&self, ddof: f64) -> Result<DeviceArray<T::Mean>> {
+        self.spread("std", ddof)?.sqrt().eval()
+    }
+
+    fn spread(&self, op: &'static str, ddof: f64) -> Result<Expr<T::Mean>> {
+        let shape = self.input.shape()?.to_vec();
+        let picked = pick_axes(op, self.axes.as_deref(), &shape)?;
+        let n: usize = shape.iter().zip(&picked).filter(|&(_, &p)| p).map(|(&d, _)| d).product();
+        let wide = self.input.cast::<T::Mean>();
+        let mean =
+            Reduction { input: wide.clone(), axes: self.axes.clone(), keepdims: true }.mean()?;
+        // The type of the mean is the same for `T` and for its own mean type.
+        let mean: Expr<T::Mean> = mean.expr().cast();
+        let squares = Reduction {
+            input: (wide - mean).square(),
+            axes: self.axes.clone(),
+            keepdims: self.keepdims,
+        };
+        let total: Expr<T::Mean> = squares.sum()?.expr().cast();
+        let freedom = (n as f64 - ddof).max(0.0);
+        Ok(total / float_constant::<T::Mean>(freedom))
+    }
+}
+
+fn float_constant<T: Element>(v: f64) -> Expr<T> {
+    Expr::constant(if T::DTYPE == DType::F64 { Scalar::F64(v) } else { Scalar::F32(v as f32) })
+}
+
+impl<T: Float> Reduction<T> {
+    /// The Euclidean norm √Σx², without overflow or underflow between.
+    ///
+    /// # Errors
+    /// As [`Reduction::sum`].
+    pub fn norm(&self) -> Result<DeviceArray<T::Sum>> {
+        let node = self.input.node()?;
+        let shape = node.shape.clone();
+        let device = node.device.clone().map_or_else(Device::best, Ok)?;
+        if T::DTYPE != DType::F64 && device.info().fp64 {
+            // Squares of every f32 are normal numbers in f64.
+            let squares = Reduction {
+                input: self.input.cast::<f64>().square(),
+                axes: self.axes.clone(),
+                keepdims: self.keepdims,
+            };
+            return squares.sum()?.sqrt().cast::<T::Sum>().eval();
+        }
+        pick_axes("norm", self.axes.as_deref(), &shape)?;
+        if shape.contains(&0) {
+            let zeros = Reduction {
+                input: self.input.clone(),
+                axes: self.axes.clone(),
+                keepdims: self.keepdims,
+            };
+            return zeros.sum();
+        }
+        // Divide by the greatest magnitude first; zero, infinite and NaN ones divide by 1.
+        let wide = self.input.cast::<T::Sum>();
+        let greatest =
+            Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.max()?;
+        let one = float_constant::<T::Sum>(1.0);
+        let zero = float_constant::<T::Sum>(0.0);
+        let finite = (&greatest - &greatest).eq(zero.clone()) & greatest.gt(zero);
+        let scale = finite.if_else(&greatest, one).eval()?;
+        let squares =
+            Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };
+        let total: Expr<T::Sum> = squares.sum()?.expr().cast();
+        let norm = (total.map1::<T::Sum>(Unary::Sqrt) * &scale).eval()?;
+        if self.keepdims {
+            return Ok(norm);
+        }
+        let picked = pick_axes("norm", self.axes.as_deref(), &shape)?;
+        let kept: Vec<usize> =
+            shape.iter().zip(&picked).filter(|&(_, &p)| !p).map(|(&d, _)| d).collect();
+        norm.reshape(kept.as_slice())
+    }
+}
+
+impl Reduction<bool> {
+    /// Whether any element is true; of nothing, false.
+    ///
+    /// # Errors
+    /// As [`Reduction::sum`].
+    pub fn any(&self) -> Result<DeviceArray<bool>> {
+        self.compute("any", Kind::Any, DType::Bool, false)
+    }
+
+    /// Whether every element is true; of nothing, true.
+    ///
+    /// # Errors
+    /// As [`Reduction::sum`].
+    pub fn all(&self) -> Result<DeviceArray<bool>> {
+        self.compute("all", Kind::All, DType::Bool, false)
+    }
+}
+
+/// The short forms, on arrays and expressions alike.
+macro_rules! short_forms {
+    ($($target:ident)*) => {$(
+        impl<T: Element> $target<T> {
+            /// Reductions over several axes; see [`Reduction`].
+            pub fn over(&self, axes: &[Axis]) -> Reduction<T> {
+                Reduction::new(self.into_expr(), Some(axes))
+            }
+        }
+        short_forms!(@each $target, Number:
+            sum sum_axis -> T::Sum, prod prod_axis -> T::Sum, min min_axis -> T, max max_axis -> T,
+            argmin argmin_axis -> u64, argmax argmax_axis -> u64, mean mean_axis -> T::Mean);
+        short_forms!(@each $target, Float: norm norm_axis -> T::Sum);
+        impl<T: Number> $target<T> {
+            /// The variance of all elements; see [`Reduction::var`].
+            ///
+            /// # Errors
+            /// As [`Reduction::var`].
+            pub fn var(&self, ddof: f64) -> Result<DeviceArray<T::Mean>> {
+                Reduction::new(self.into_expr(), None).var(ddof)
+            }
+            /// The variance along one axis; see [`Reduction::var`].
+            ///
+            /// # Errors
+            /// As [`Reduction::var`].
+            pub fn var_axis(&self, axis: Axis, ddof: f64) -> Result<DeviceArray<T::Mean>> {
+                self.over(&[axis]).var(ddof)
+            }
+            /// The standard deviation of all elements; see [`Reduction::std`].
+            ///
+            /// # Errors
+            /// As [`Reduction::var`].
+            pub fn std(&self, ddof: f64) -> Result<DeviceArray<T::Mean>> {
+                Reduction::new(self.into_expr(), None).std(ddof)
+            }
+            /// The standard deviation along one axis; see [`Reduction::std`].
+            ///
+            /// # Errors
+            /// As [`Reduction::var`].
+            pub fn std_axis(&self, axis: Axis, ddof: f64) -> Result<DeviceArray<T::Mean>> {
+                self.over(&[axis]).std(ddof)
+            }
+            /// Σ self·other over all elements, in the type of sums (integers are widened before
+            /// they are multiplied), in one pass without a temporary.
+            ///
+            /// # Errors
+            /// Shapes that differ; else as [`Reduction::sum`].
+            #[track_caller]
+            pub fn dot(&self, other: impl IntoExpr<T>) -> Result<DeviceArray<T::Sum>> {
+                let (a, b) = (self.into_expr(), other.into_expr());
+                if a.shape()? != b.shape()? {
+                    return Err(Error::shape(
+                        "dot",
+                        format!("shapes {:?} and {:?} differ; both operands have the same", a.shape()?, b.shape()?),
+                    ));
+                }
+                let product = a.cast::<T::Sum>() * b.cast::<T::Sum>();
+                // The sum of a sum type has that type again.
+                let raw = reduce("dot", Kind::Sum, product.node()?, None, false, T::DTYPE.sum(), false)?;
+                Ok(DeviceArray::from_raw(raw))
+            }
+        }
+        impl $target<bool> {
+            /// Whether any element is true.
+            ///
+            /// # Errors
+            /// As [`Reduction::any`].
+            pub fn any(&self) -> Result<DeviceArray<bool>> {
+                Reduction::new(self.into_expr(), None).any()
+            }
+            /// Whether any element along the axis is true.
+            ///
+            /// # Errors
+            /// As [`Reduction::any`].
+            pub fn any_axis(&self, axis: Axis) -> Result<DeviceArray<bool>> {
+                self.over(&[axis]).any()
+            }
+            /// Whether every element is true.
+            ///
+            /// # Errors
+            /// As [`Reduction::all`].
+            pub fn all(&self) -> Result<DeviceArray<bool>> {
+                Reduction::new(self.into_expr(), None).all()
+            }
+            /// Whether every element along the axis is true.
+            ///
+            /// # Errors
+            /// As [`Reduction::all`].
+            pub fn all_axis(&self, axis: Axis) -> Result<DeviceArray<bool>> {
+                self.over(&[axis]).all()
+            }
+        }
+    )*};
+    (@each $target:ident, $bound:ident: $($name:ident $axis_name:ident -> $out:ty),*) => {
+        impl<T: $bound> $target<T> {$(
+            #[doc = concat!("Over all elements; see [`Reduction::", stringify!($name), "`].")]
+            ///
+            /// # Errors
+            #[doc = concat!("As [`Reduction::", stringify!($name), "`].")]
+            pub fn $name(&self) -> Result<DeviceArray<$out>> {
+                Reduction::new(self.into_expr(), None).$name()
+            }
+            #[doc = concat!("Along one axis; see [`Reduction::", stringify!($name), "`].")]
+            ///
+            /// # Errors
+            #[doc = concat!("As [`Reduction::", stringify!($name), "`].")]
+            pub fn $axis_name(&self, axis: Axis) -> Result<DeviceArray<$out>> {
+                self.over(&[axis]).$name()
+            }
+        )*}
+    };
+}
+short_forms!(DeviceArray Expr);
+
+/// Which axes are reduced.
+fn pick_axes(op: &'static str, axes: Option<&[usize]>, shape: &[usize]) -> Result<Vec<bool>> {
+    let Some(axes) = axes else { return Ok(vec![true; shape.len()]) };
+    let mut picked = vec![false; shape.len()];
+    for &axis in axes {
+        match picked.get_mut(axis) {
+            Some(p) if !*p => *p = true,
+            Some(_) => return Err(Error::index(op, format!("axis {axis} is named twice"))),
+            None => {
+                return Err(Error::index(
+                    op,
+                    format!(
+                        "axis {axis} is outside shape {shape:?}, which has {} axes",
+                        shape.len()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(picked)
+}
+
+fn reduce(
+    op: &'static str,
+    kind: Kind,
+    root: &Arc<Node>,
+    axes: Option<&[usize]>,
+    keepdims: bool,
+    dtype: DType,
+    mean: bool,
+) -> Result<RawArray> {
+    let picked = pick_axes(op, axes, &root.shape)?;
+    count(op, &root.shape)?;
+    let root = match &root.device {
+        Some(_) => split_for(root)?,
+        None => root.with(root.dtype, &root.shape, Some(&Device::best()?)),
+    };
+    let fused = Fused::new(&root);
+    let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+    let plan = Plan::new(&fused, kind, &picked);
+    if plan.len == 0 && plan.rows > 0 && !kind.has_identity() {
+        return Err(Error::argument(
+            op,
+            format!(
+                "nothing to choose from: shape {:?} has no elements along the reduced axes",
+                fused.shape
+            ),
+        ));
+    }
+    let shape: Vec<usize> = fused
+        .shape
+        .iter()
+        .zip(&picked)
+        .filter_map(|(&d, &p)| match (p, keepdims) {
+            (false, _) => Some(d),
+            (true, true) => Some(1),
+            (true, false) => None,
+        })
+        .collect();
+    let layout = plan.output(&shape, &picked, keepdims);
+    let divisor = if mean { Some(plan.len) } else { None };
+    if plan.len == 0 && plan.rows > 0 {
+        return of_nothing(op, kind, &device, layout, dtype, divisor);
+    }
+    let mut buffer = RawArray::alloc(op, &device, &layout, dtype)?;
+    if plan.rows > 0 {
+        run(
+            Reduce { op, kind, fused: &fused, plan: &plan, out: &mut buffer, dtype, divisor },
+            &device,
+        )?;
+    }
+    Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
+}
+
+/// What operators with an identity give for no elements.
+fn of_nothing(
+    op: &'static str,
+    kind: Kind,
+    device: &Device,
+    layout: Layout,
+    dtype: DType,
+    divisor: Option<usize>,
+) -> Result<RawArray> {
+    device.require(op, dtype)?;
+    let value = match kind {
+        Kind::Any => Scalar::Bool(false),
+        Kind::All => Scalar::Bool(true),
+        _ => {
+            let v = if divisor.is_some() { f64::NAN } else { f64::from(kind == Kind::Prod) };
+            match dtype {
+                DType::I64 => Scalar::I64(v as i64),
+                DType::U64 => Scalar::U64(v as u64),
+                DType::F64 => Scalar::F64(v),
+                _ => Scalar::F32(v as f32),
+            }
+        }
+    };
+    let node = Node::scalar(value, dtype).with(dtype, &layout.shape, Some(device));
+    super::map::eval_fitting(&node)
+}
+
+/// How the elements are walked: a matrix of `rows` results by `len` elements.
+struct Plan {
+    rows: usize,
+    len: usize,
+    /// Neighbouring elements belong to neighbouring results, not to the same one.
+    by_columns: bool,
+    /// All axes from the outermost loop to the innermost, reduced and kept ones apart.
+    order: Vec<usize>,
+    /// The kept axes in the order in which results lie in memory.
+    kept: Vec<usize>,
+}
+
+impl Plan {
+    fn new(fused: &Fused, kind: Kind, picked: &[bool]) -> Plan {
+        let memory = fused.memory_order();
+        let kept: Vec<usize> = memory.iter().copied().filter(|&a| !picked[a]).collect();
+        let mut reduced: Vec<usize> = memory.iter().copied().filter(|&a| picked[a]).collect();
+        if kind.is_arg() {
+            // Positions count in row-major order, and the first of equals wins.
+            reduced.sort_unstable();
+        }
+        let length = |axes: &[usize]| axes.iter().map(|&a| fused.shape[a]).product::<usize>();
+        let (rows, len) = (length(&kept), length(&reduced));
+        // The axis along which the widest leaf steps least decides.
+        let widest = fused.leaves.iter().max_by_key(|l| l.layout.len());
+        let finest = widest.and_then(|leaf| {
+            let strides = leaf.layout.broadcast_strides(&fused.shape);
+            (0..fused.shape.len())
+                .filter(|&a| fused.shape[a] > 1 && strides[a] != 0)
+                .min_by_key(|&a| strides[a].unsigned_abs())
+        });
+        let by_columns = rows > 1 && len > 1 && finest.is_some_and(|a| !picked[a]);
+        let order = match by_columns {
+            true => reduced.iter().chain(&kept).copied().collect(),
+            false => kept.iter().chain(&reduced).copied().collect(),
+        };
+        Plan { rows, len, by_columns, order, kept }
+    }
+
+    /// The result's layout: `shape` with its axes in memory as the input's.
+    fn output(&self, shape: &[usize], picked: &[bool], keepdims: bool) -> Layout {
+        // Position of every input axis in the result.
+        let mut at = vec![0; picked.len()];
+        let mut next = 0;
+        for (axis, &p) in picked.iter().enumerate() {
+            at[axis] = next;
+            next += usize::from(!p || keepdims);
+        }
+        let mut strides = vec![0isize; shape.len()];
+        let mut step = 1isize;
+        for &axis in self.kept.iter().rev() {
+            strides[at[axis]] = step;
+            step *= shape[at[axis]].max(1) as isize;
+        }
+        Layout { shape: shape.to_vec(), strides, offset: 0 }
+    }
+}
+
+struct Reduce<'a> {
+    op: &'static str,
+    kind: Kind,
+    fused: &'a Fused,
+    plan: &'a Plan,
+    out: &'a mut Buffer,
+    /// Type of the result.
+    dtype: DType,
+    /// For means: what sums are divided by.
+    divisor: Option<usize>,
+}
+
+impl Op for Reduce<'_> {
+    type Output = ();
+
+    fn check(&self, device: &Device) -> Result<()> {
+        self.fused.check(self.op, device)
+    }
+
+    fn host(self) -> Result<()> {
+        let nest = self.fused.nest(&self.plan.order, None);
+        let eval = Evaluator::new(self.fused, &nest);
+        let Plan { rows, len, by_columns, .. } = *self.plan;
+        let Some(block) = self.out.host_mut() else { return Ok(()) };
+        let out = SharedOut(block.ptr_mut());
+        let dtype = self.dtype;
+        // SAFETY (both): each result is stored once, at its own place inside the output.
+        let put = |k: usize, bytes: &[u8]| unsafe {
+            out.add(k * bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        };
+        let greatest = matches!(self.kind, Kind::Max | Kind::ArgMax);
+        let input = self.fused.dtype();
+        match self.kind {
+            Kind::Sum | Kind::Prod if input.is_float() => {
+                let divisor = self.divisor.unwrap_or(1);
+                match (input.compute(), self.kind) {
+                    (DType::F64, Kind::Sum) => host::reduce::<f64, _>(
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatSum { divisor: divisor as f64 },
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
+                    (DType::F64, _) => host::reduce::<f64, _>(
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatProd,
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
+                    (_, Kind::Sum) => host::reduce::<f32, _>(
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatSum { divisor: divisor as f32 },
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
+                    (_, _) => host::reduce::<f32, _>(
+                        &eval,
+                        by_columns,
+                        rows,
+                        len,
+                        host::FloatProd,
+                        |k, v| put(k, &v.to_ne_bytes()),
+                    ),
+                }
+            }
+            Kind::Sum | Kind::Prod => {
+                let fold = host::IntFold { product: self.kind == Kind::Prod };
+                with_integer!(input, T => host::reduce::<T, _>(
+                    &eval, by_columns, rows, len, fold, |k, v| put(k, &v.to_ne_bytes())));
+            }
+            Kind::Min | Kind::Max => with_compute!(input, T => {
+                let op = extreme::<T>(greatest);
+                host::reduce::<T, _>(&eval, by_columns, rows, len, op, |k, v| match dtype {
+                    DType::F16 => put(k, &f16::from_f32(v as f32).to_ne_bytes()),
+                    DType::BF16 => put(k, &bf16::from_f32(v as f32).to_ne_bytes()),
+                    _ => put(k, &v.to_ne_bytes()),
+                });
+            }),
+            Kind::ArgMin | Kind::ArgMax => with_compute!(input, T => {
+                let op = host::ArgExtreme { extreme: extreme::<T>(greatest) };
+                host::reduce::<T, _>(&eval, by_columns, rows, len, op, |k, v| put(k, &v.to_ne_bytes()));
+            }),
+            Kind::Any | Kind::All => {
+                let op = host::Logical { all: self.kind == Kind::All };
+                host::reduce::<u8, _>(&eval, by_columns, rows, len, op, |k, v| put(k, &[v]));
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<()> {
+        let Plan { rows, len, by_columns, .. } = *self.plan;
+        let nest = self.fused.nest(&self.plan.order, None);
+        let point = device.reduce_point();
+        let mut input = codegen::Input::new(self.fused, &nest, point);
+        input.wide |= rows as u128 * len as u128 > i32::MAX as u128 / 2;
+        let wide = input.wide;
+        let mut key = vec![self.kind as u8, self.dtype as u8];
+        input.key(&mut key);
+        let program = device.programs.get(device, self.op, ("reduce", key), || {
+            [
+                codegen::defines(device, wide, point),
+                codegen::PRELUDE.to_string(),
+                codegen::output_type(self.dtype, 1),
+                input.text(),
+                self.accumulator(),
+                format!("#define CLAN_COLS {}\n", COLUMNS.min(point.group)),
+                include_str!("../../cl/reduce.cl").to_string(),
+            ]
+            .concat()
+        })?;
+        let group = point.group;
+        // Enough groups to fill the device, but each with a few rounds of work.
+        let (blocks, per_round) = if by_columns {
+            let vec = if rows % input.vec == 0 { input.vec } else { 1 };
+            let columns = COLUMNS.min(group);
+            (rows.div_ceil(columns * vec), (group / columns) * point.unroll)
+        } else {
+            (0, group * point.unroll * input.vec)
+        };
+        let lanes =
+            if by_columns { group } else { lanes(rows, len, input.vec, group, point.groups) };
+        let blocks = if by_columns { blocks } else { rows.div_ceil(group / lanes) };
+        let wanted = if lanes == group { (point.groups / blocks).max(1) } else { 1 };
+        let splits = wanted.min(len.div_ceil(per_round * 4)).max(1);
+        let part = len.div_ceil(splits).next_multiple_of(if by_columns { 1 } else { input.vec });
+        let splits = len.div_ceil(part);
+        let partial = if splits > 1 {
+            let bytes = (rows * splits).checked_mul(16).unwrap_or(usize::MAX);
+            Some(Buffer::new(&self.out.device, bytes)?)
+        } else {
+            None
+        };
+        let name = match (by_columns, input.vec > 1 && rows % input.vec == 0) {
+            (false, _) => "reduce_rows",
+            (true, true) => "reduce_columns_vec",
+            (true, false) => "reduce_columns",
+        };
+        let mut launch = Launch::new(device, &program, self.op, name)?;
+        // The pass that writes partial results does not touch the output, but needs an argument.
+        launch.output(self.out)?;
+        launch.output(partial.as_ref().unwrap_or(self.out))?;
+        codegen::bind_index(&mut launch, rows, wide)?;
+        codegen::bind_index(&mut launch, len, wide)?;
+        launch.value(splits as u32)?;
+        codegen::bind_index(&mut launch, part, wide)?;
+        if !by_columns {
+            launch.value(lanes as u32)?;
+        }
+        self.bind_divisor(&mut launch)?;
+        input.bind(&mut launch)?;
+        // SAFETY: the arguments follow the kernel's parameters; rows, len and part keep it inside
+        // the input, and partial results take at most 16 bytes each.
+        unsafe { launch.run([blocks * splits, 1, 1], [group, 1, 1])? };
+        let Some(partial) = partial else { return Ok(()) };
+        let mut launch = Launch::new(device, &program, self.op, "reduce_partials")?;
+        launch.output(self.out)?;
+        launch.input(&partial)?;
+        codegen::bind_index(&mut launch, rows, wide)?;
+        launch.value(splits as u32)?;
+        let (across, along) = if by_columns { (1, rows) } else { (splits, 1) };
+        codegen::bind_index(&mut launch, across, wide)?;
+        codegen::bind_index(&mut launch, along, wide)?;
+        let lanes = if by_columns { 1 } else { splits.next_power_of_two().min(group) };
+        launch.value(lanes as u32)?;
+        self.bind_divisor(&mut launch)?;
+        // SAFETY: as above.
+        unsafe { launch.run([rows.div_ceil(group / lanes), 1, 1], [group, 1, 1]) }
+    }
+}
+
+/// `CLAN_COLS` in `cl/reduce.cl`.
+#[cfg(feature = "opencl")]
+const COLUMNS: usize = 32;
+
+/// Work-items for a row: all of a group where there are few rows, else about as many as a row has
+/// vectors.
+#[cfg(feature = "opencl")]
+fn lanes(rows: usize, len: usize, vec: usize, group: usize, groups: usize) -> usize {
+    if rows < groups && len >= group {
+        return group;
+    }
+    let wanted = (len / (vec * 4)).max(1);
+    (wanted.next_power_of_two()).min(group)
+}
+
+/// Calls a generic function with an integer type.
+macro_rules! with_integer {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::U16 => {
+                type $T = u16;
+                $body
+            }
+            DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            DType::U64 => {
+                type $T = u64;
+                $body
+            }
+            _ => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
+use with_integer;
+
+/// The bounds of a type, for operators whose identity they are.
+trait Bounds {
+    const LEAST: Self;
+    const GREATEST: Self;
+}
+macro_rules! bounds {
+    ($($t:ident: $low:expr, $high:expr;)*) => {$(
+        impl Bounds for $t { const LEAST: $t = $low; const GREATEST: $t = $high; }
+    )*};
+}
+bounds! {
+    i8: i8::MIN, i8::MAX; i16: i16::MIN, i16::MAX; i32: i32::MIN, i32::MAX; i64: i64::MIN, i64::MAX;
+    u8: 0, u8::MAX; u16: 0, u16::MAX; u32: 0, u32::MAX; u64: 0, u64::MAX;
+    f32: f32::NEG_INFINITY, f32::INFINITY; f64: f64::NEG_INFINITY, f64::INFINITY;
+}
+
+fn extreme<T: Bounds>(greatest: bool) -> host::Extreme<T> {
+    host::Extreme { greatest, worst: if greatest { T::LEAST } else { T::GREATEST } }
+}
+
+#[cfg(feature = "opencl")]
+impl Reduce<'_> {
+    /// Integer sums and products are folded in 64 unsigned bits: the same bits for both signs.
+    fn word(&self) -> &'static str {
+        let input = self.fused.dtype();
+        match self.kind {
+            Kind::Sum | Kind::Prod if !input.is_float() => "ulong",
+            _ => codegen::compute(input),
+        }
+    }
+
+    /// The text that chooses the operator.
+    fn accumulator(&self) -> String {
+        let input = self.fused.dtype().compute();
+        let (least, greatest) = match input {
+            DType::I8 => ("CHAR_MIN", "CHAR_MAX"),
+            DType::I16 => ("SHRT_MIN", "SHRT_MAX"),
+            DType::I32 => ("INT_MIN", "INT_MAX"),
+            DType::I64 => ("LONG_MIN", "LONG_MAX"),
+            DType::U16 => ("0", "USHRT_MAX"),
+            DType::U32 => ("0", "UINT_MAX"),
+            DType::U64 => ("0", "ULONG_MAX"),
+            DType::F32 | DType::F64 => ("(-INFINITY)", "INFINITY"),
+            _ => ("0", "UCHAR_MAX"),
+        };
+        format!(
+            "#define CLAN_OP {}\n#define CLAN_IS_FLOAT {}\ntypedef {} clan_word;\n#define CLAN_LEAST {least}\n#define CLAN_GREATEST {greatest}\n",
+            self.kind as u8,
+            u8::from(input.is_float()),
+            self.word(),
+        )
+    }
+
+    fn bind_divisor(&self, launch: &mut Launch<'_>) -> Result<()> {
+        let n = self.divisor.unwrap_or(1);
+        match self.word() {
+            "float" => launch.value(n as f32),
+            "double" => launch.value(n as f64),
+            "long" | "ulong" => launch.value(1u64),
+            "int" | "uint" => launch.value(1u32),
+            "short" | "ushort" => launch.value(1u16),
+            _ => launch.value(1u8),
+        }
+    }
+}
