@@ -75,9 +75,12 @@ impl Shape {
                 Shape { workers: units * 16, group: 1, chains: 10, lanes: 16 }
             }
             // Eight full groups a compute unit keep every scheduler busy.
-            _ => {
-                Shape { workers: units * 8 * 4 * groups(256), group: groups(256), chains: 4, lanes: 4 }
-            }
+            _ => Shape {
+                workers: units * 8 * 4 * groups(256),
+                group: groups(256),
+                chains: 4,
+                lanes: 4,
+            },
         }
     }
 }
@@ -144,9 +147,7 @@ fn host_chains(rounds: u32, a: f32, b: f32) -> f32 {
         // SAFETY: the processor has both, as was asked just now.
         return unsafe { x86_chains(rounds, a, b) };
     }
-    chains(rounds, |x| {
-        if cfg!(target_arch = "aarch64") { x.mul_add(a, b) } else { x * a + b }
-    })
+    chains(rounds, |x| if cfg!(target_arch = "aarch64") { x.mul_add(a, b) } else { x * a + b })
 }
 
 #[inline(always)]
