@@ -8,6 +8,7 @@ use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::{Ternary, Unary};
 use half::{bf16, f16};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Elements in one chunk.
 pub(crate) const CHUNK: usize = 2048;
@@ -39,7 +40,8 @@ unsafe impl Send for Evaluator<'_> {}
 
 /// One thread's slots.
 pub(crate) struct Scratch {
-    memory: Vec<u64>,
+    /// Never read before an instruction has written it, so it is not cleared.
+    memory: Box<[MaybeUninit<u64>]>,
     chunk: usize,
 }
 
@@ -133,7 +135,7 @@ impl<'a> Evaluator<'a> {
 
     pub fn scratch(&self) -> Scratch {
         let chunk = CHUNK.min(self.len.max(1));
-        let mut scratch = Scratch { memory: vec![0; self.slots * chunk], chunk };
+        let mut scratch = Scratch { memory: Box::new_uninit_slice(self.slots * chunk), chunk };
         for (inst, place) in self.fused.insts.iter().zip(&self.places) {
             if let (Op::Scalar(s), Place::Slot(slot)) = (inst.op, place) {
                 // SAFETY: a slot has room for a chunk of any type.

@@ -146,6 +146,7 @@ impl Op for Map<'_> {
         if strides != [1] || self.layout.offset % input.vec != 0 {
             input.vec = 1;
         }
+        let point = if input.vec > 1 { point } else { device.scalar_point() };
         input.wide |= self.layout.offset + n > i32::MAX as usize;
         let mut key = vec![self.dtype as u8];
         codegen::stride_key(&mut key, strides);
