@@ -662,7 +662,8 @@ impl<T: Element> DeviceArrayViewMut<'_, T> {
         let array = &mut *self.array;
         let shaped =
             map::as_shape(value.node()?, "assign", &self.layout.shape, array.raw.device())?;
-        let shaped = crate::expr::split_for(&shaped)?;
+        let fused = crate::expr::fuse(&shaped)?;
+        drop(shaped);
         if self.layout.len() == 0 {
             return Ok(());
         }
@@ -675,7 +676,7 @@ impl<T: Element> DeviceArrayViewMut<'_, T> {
             self.layout = array.raw.layout.slice("assign", &self.parts)?;
         }
         match Arc::get_mut(&mut array.raw.buffer) {
-            Some(buffer) => map::eval_into(&shaped, buffer, &self.layout, T::DTYPE),
+            Some(buffer) => map::eval_into(&fused, buffer, &self.layout, T::DTYPE),
             None => Err(Error::argument("assign", "the array is shared after it was copied")),
         }
     }

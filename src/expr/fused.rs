@@ -7,6 +7,7 @@ use crate::element::{DType, Scalar};
 use crate::error::Result;
 use crate::layout::{Layout, coalesce};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// One instruction; its operands are positions of earlier instructions.
@@ -62,7 +63,7 @@ impl Fused {
             device: root.device.clone(),
         };
         // Post order with a list of our own: graphs may be deep. A node met twice is emitted once.
-        let mut done: HashMap<*const Node, u32> = HashMap::new();
+        let mut done: HashMap<*const Node, u32, BuildHasherDefault<PointerHasher>> = HashMap::default();
         let mut stack: Vec<(&Arc<Node>, bool)> = vec![(root, false)];
         while let Some((node, ready)) = stack.pop() {
             let id = Arc::as_ptr(node);
@@ -160,5 +161,27 @@ impl Fused {
         let mut order = natural;
         order.sort_by_key(|&a| std::cmp::Reverse(strides[a].unsigned_abs()));
         order
+    }
+}
+
+/// Spreads addresses; nobody chooses them, so no stronger hash is needed.
+#[derive(Default)]
+struct PointerHasher(u64);
+
+impl Hasher for PointerHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &b in bytes {
+            self.0 = (self.0 ^ u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // Fibonacci hashing (Knuth, "The Art of Computer Programming" 3, 6.4): good high bits,
+        // which the table uses for its tags, and after the rotation good low bits.
+        self.0 = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20);
     }
 }

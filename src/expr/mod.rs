@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
-pub(crate) use split::split_for;
+pub(crate) use split::fuse;
 
 /// An element-wise expression that has not been computed yet.
 ///

@@ -1,5 +1,6 @@
 //! Cuts expressions that one kernel cannot take into several.
 
+use super::fused::Fused;
 use super::node::{Kind, Node};
 use crate::error::Result;
 use crate::ops::map;
@@ -9,29 +10,30 @@ use std::sync::Arc;
 /// Most instructions in one kernel; beyond it compile times grow faster than what fusing saves.
 const MAX_INSTRUCTIONS: usize = 512;
 
-/// [`split`] with the limits of the expression's device.
-pub(crate) fn split_for(root: &Arc<Node>) -> Result<Arc<Node>> {
-    let Some(device) = &root.device else { return Ok(root.clone()) };
+/// The expression ready for its device, with parts computed into temporaries where one kernel
+/// cannot take all of it.
+pub(crate) fn fuse(root: &Arc<Node>) -> Result<Fused> {
+    let fused = Fused::new(root);
+    let Some(device) = &root.device else { return Ok(fused) };
     // A leaf takes a pointer, an offset and a stride an axis; the family's own arguments and the
     // lengths of the axes come on top.
     let rank = root.shape.len();
     let leaf = 16 + 8 * rank;
     let own = 128 + 24 * rank;
-    let room = device.info().argument_bytes.saturating_sub(own) / leaf;
-    split(root, room.clamp(4, 64))
+    let room = (device.info().argument_bytes.saturating_sub(own) / leaf).clamp(4, 64);
+    if fused.leaves.len() + fused.scalars.len() <= room && fused.insts.len() <= MAX_INSTRUCTIONS {
+        return Ok(fused);
+    }
+    Ok(Fused::new(&split(root, room)?))
 }
 
 /// Makes an equal expression that has at most `max_leaves` distinct arrays and a bounded number of
-/// instructions, by computing parts of it into temporaries. Returns the root itself when it fits.
+/// instructions, by computing parts of it into temporaries.
 ///
 /// Half floats stay in the `f32` they are computed in across a cut, so where the cuts fall does
 /// not change a result.
 fn split(root: &Arc<Node>, max_leaves: usize) -> Result<Arc<Node>> {
     let order = post_order(root);
-    let leaves = order.iter().filter(|n| n.children().is_empty()).count();
-    if leaves <= max_leaves && order.len() <= MAX_INSTRUCTIONS {
-        return Ok(root.clone());
-    }
     // For every rewritten node: what it costs, as the sets of leaves and of inner nodes below it.
     struct Part {
         node: Arc<Node>,

@@ -8,6 +8,8 @@ use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::{Ternary, Unary};
 use half::{bf16, f16};
 use rayon::prelude::*;
+use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 /// Elements in one chunk.
 pub(crate) const CHUNK: usize = 2048;
@@ -39,8 +41,26 @@ unsafe impl Send for Evaluator<'_> {}
 
 /// One thread's slots.
 pub(crate) struct Scratch {
-    memory: Vec<u64>,
+    /// Never read before an instruction has written it, so it is not cleared.
+    memory: Vec<MaybeUninit<u64>>,
     chunk: usize,
+}
+
+thread_local! {
+    /// The memory of the last scratch of this thread: small expressions would spend most of their
+    /// time in the allocator.
+    static SPARE: Cell<Vec<MaybeUninit<u64>>> = const { Cell::new(Vec::new()) };
+}
+
+/// Words that a thread keeps between expressions: 32 slots.
+const SPARE_LIMIT: usize = 32 * CHUNK;
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.memory.len() <= SPARE_LIMIT {
+            SPARE.set(std::mem::take(&mut self.memory));
+        }
+    }
 }
 
 impl Scratch {
@@ -133,7 +153,9 @@ impl<'a> Evaluator<'a> {
 
     pub fn scratch(&self) -> Scratch {
         let chunk = CHUNK.min(self.len.max(1));
-        let mut scratch = Scratch { memory: vec![0; self.slots * chunk], chunk };
+        let mut memory = SPARE.take();
+        memory.resize(self.slots * chunk, MaybeUninit::uninit());
+        let mut scratch = Scratch { memory, chunk };
         for (inst, place) in self.fused.insts.iter().zip(&self.places) {
             if let (Op::Scalar(s), Place::Slot(slot)) = (inst.op, place) {
                 // SAFETY: a slot has room for a chunk of any type.

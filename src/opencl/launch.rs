@@ -1,7 +1,7 @@
 //! The crate's own launch builder: arguments in order, then one enqueue that returns at once.
 
 use super::program::Program;
-use super::{ClBlock, ClDevice, Queue, failure, is_out_of_memory, wait_list};
+use super::{ClBlock, ClDevice, failure, is_out_of_memory};
 use crate::backend::{Buffer, Memory};
 use crate::error::Result;
 use ocl::OclPrm;
@@ -86,14 +86,6 @@ impl<'a> Launch<'a> {
         if global.contains(&0) {
             return Ok(());
         }
-        let mut waits = Vec::new();
-        for block in &self.reads {
-            block.before_read(Queue::Compute, &mut waits);
-        }
-        for block in &self.writes {
-            block.before_write(Queue::Compute, &mut waits);
-        }
-        runtime.before_waiting(&waits)?;
         let dims = if global[2] > 1 {
             3
         } else if global[1] > 1 {
@@ -101,7 +93,10 @@ impl<'a> Launch<'a> {
         } else {
             1
         };
-        let enqueue = |event: &mut Event| {
+        // The event is only made where a driver needs it; in-order execution does the rest.
+        let with_event = self.device.event_per_launch;
+        let enqueue = || {
+            let mut event = Event::null();
             // SAFETY: the caller's promise.
             unsafe {
                 core::enqueue_kernel(
@@ -111,18 +106,16 @@ impl<'a> Launch<'a> {
                     None,
                     &global,
                     Some(local),
-                    wait_list(&waits),
-                    Some(event),
+                    None::<&Event>,
+                    with_event.then_some(&mut event),
                 )
             }
         };
-        let mut event = Event::null();
-        let mut started = enqueue(&mut event);
+        let mut started = enqueue();
         if started.as_ref().is_err_and(is_out_of_memory) {
             // Memory that the driver promised may be missing only now: free the cache and retry.
             self.device.release_cache();
-            event = Event::null();
-            started = enqueue(&mut event);
+            started = enqueue();
         }
         started.map_err(|e| {
             let bytes = self.writes.iter().map(|b| b.size).sum();
@@ -139,12 +132,12 @@ impl<'a> Launch<'a> {
                 false => failure(self.op, "clEnqueueNDRangeKernel", &e),
             }
         })?;
-        let mark = runtime.mark(Queue::Compute, event, self.op);
+        let position = runtime.issue();
         for block in &self.reads {
-            block.after_read(&mark);
+            block.after_read(position);
         }
         for block in &self.writes {
-            block.after_write(mark.clone());
+            block.after_write(position, self.op);
         }
         // OpenCL copies the arguments when it enqueues, so the kernel object is free again.
         self.program.give_back(self.name, self.kernel);

@@ -16,6 +16,8 @@ enum Effect {
     Unusable,
     /// A kernel may use this many bytes less local memory than reported.
     LocalReserve(u64),
+    /// Launches without an event keep their buffers forever.
+    EventPerLaunch,
 }
 
 const QUIRKS: &[Quirk] = &[
@@ -28,6 +30,11 @@ const QUIRKS: &[Quirk] = &[
         platform: "NVIDIA CUDA",
         effect: Effect::LocalReserve(1024),
         evidence: "580.159 on H200 reports 48 KiB; a kernel with all 48 KiB fails with CL_OUT_OF_RESOURCES, 47.5 KiB works",
+    },
+    Quirk {
+        platform: "AMD Accelerated Parallel Processing",
+        effect: Effect::EventPerLaunch,
+        evidence: "ocl issue 94: memory of kernels enqueued without an event is not freed",
     },
 ];
 
@@ -45,7 +52,12 @@ pub(crate) fn unusable(info: &DeviceInfo) -> Option<&'static str> {
 pub(crate) fn usable_local(info: &DeviceInfo) -> u64 {
     let reserve = of(info).find_map(|q| match q.effect {
         Effect::LocalReserve(n) => Some(n),
-        Effect::Unusable => None,
+        _ => None,
     });
     info.memory.local_bytes.saturating_sub(reserve.unwrap_or(0))
+}
+
+/// Whether every launch needs an event.
+pub(crate) fn event_per_launch(info: &DeviceInfo) -> bool {
+    of(info).any(|q| q.effect == Effect::EventPerLaunch)
 }

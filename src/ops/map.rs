@@ -8,7 +8,7 @@ use crate::element::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
-use crate::expr::split_for;
+use crate::expr::fuse;
 use crate::host;
 use crate::layout::{Layout, count, row_major};
 #[cfg(feature = "opencl")]
@@ -17,21 +17,22 @@ use std::sync::Arc;
 
 /// Evaluates an expression into a new array, in parts where one kernel does not suffice.
 pub(crate) fn eval(root: &Arc<Node>) -> Result<RawArray> {
-    let root = match &root.device {
-        Some(_) => root.clone(),
-        None => root.with(root.dtype, &root.shape, Some(&Device::best()?)),
+    let fused = match &root.device {
+        Some(_) => fuse(root)?,
+        None => Fused::new(&root.with(root.dtype, &root.shape, Some(&Device::best()?))),
     };
-    eval_fitting(&split_for(&root)?)
+    let order = fused.memory_order();
+    eval_ordered(&fused, &order)
 }
 
-/// Evaluates an expression that fits into one kernel.
+/// Evaluates an expression that is known to fit into one kernel.
 pub(crate) fn eval_fitting(root: &Arc<Node>) -> Result<RawArray> {
     let fused = Fused::new(root);
     let order = fused.memory_order();
     eval_ordered(&fused, &order)
 }
 
-/// Evaluates an expression that fits into one kernel into a row-major array.
+/// Evaluates an expression that is known to fit into one kernel into a row-major array.
 pub(crate) fn eval_row_major(root: &Arc<Node>) -> Result<RawArray> {
     let fused = Fused::new(root);
     let order: Vec<usize> = (0..fused.shape.len()).collect();
@@ -50,22 +51,21 @@ fn eval_ordered(fused: &Fused, order: &[usize]) -> Result<RawArray> {
 
 /// Evaluates an expression of the layout's shape into a part of a buffer.
 pub(crate) fn eval_into(
-    root: &Arc<Node>,
+    fused: &Fused,
     out: &mut Buffer,
     layout: &Layout,
     dtype: DType,
 ) -> Result<()> {
-    let fused = Fused::new(root);
     let device = out.device.clone();
     let order: Vec<usize> = (0..layout.shape.len()).collect();
-    run(Map { fused: &fused, out, layout, dtype, order: &order }, &device)
+    run(Map { fused, out, layout, dtype, order: &order }, &device)
 }
 
 /// Copies an array into a row-major buffer of its own.
 #[cfg(feature = "opencl")]
 pub(crate) fn copy_into(array: &RawArray, out: &mut Buffer) -> Result<()> {
     let layout = Layout::contiguous(&array.layout.shape);
-    eval_into(&Node::leaf(array.clone()), out, &layout, array.dtype)
+    eval_into(&Fused::new(&Node::leaf(array.clone())), out, &layout, array.dtype)
 }
 
 /// The expression broadcast to `shape` on `device`.
@@ -146,6 +146,7 @@ impl Op for Map<'_> {
         if strides != [1] || self.layout.offset % input.vec != 0 {
             input.vec = 1;
         }
+        let point = if input.vec > 1 { point } else { device.scalar_point() };
         input.wide |= self.layout.offset + n > i32::MAX as usize;
         let mut key = vec![self.dtype as u8];
         codegen::stride_key(&mut key, strides);

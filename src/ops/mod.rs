@@ -1,6 +1,7 @@
 //! Operations: a file a family, each with its check, its host half and its OpenCL half.
 
 pub(crate) mod copy;
+pub mod limits;
 pub(crate) mod map;
 pub(crate) mod reduce;
 

@@ -9,7 +9,7 @@ use crate::element::{DType, Element, Float, Number, Scalar, with_compute};
 use crate::error::{Error, Result};
 use crate::expr::fused::Fused;
 use crate::expr::node::{Node, Unary};
-use crate::expr::{Expr, IntoExpr, split_for};
+use crate::expr::{Expr, IntoExpr, fuse};
 use crate::host::eval::{Evaluator, SharedOut};
 use crate::host::reduce as host;
 use crate::layout::{Layout, count};
@@ -410,11 +410,10 @@ fn reduce(
 ) -> Result<RawArray> {
     let picked = pick_axes(op, axes, &root.shape)?;
     count(op, &root.shape)?;
-    let root = match &root.device {
-        Some(_) => split_for(root)?,
-        None => root.with(root.dtype, &root.shape, Some(&Device::best()?)),
+    let fused = match &root.device {
+        Some(_) => fuse(root)?,
+        None => Fused::new(&root.with(root.dtype, &root.shape, Some(&Device::best()?))),
     };
-    let fused = Fused::new(&root);
     let device = fused.device.clone().map_or_else(Device::best, Ok)?;
     let plan = Plan::new(&fused, kind, &picked);
     if plan.len == 0 && plan.rows > 0 && !kind.has_identity() {

@@ -1,0 +1,51 @@
+//! The clock.
+
+use clan::{Device, Result};
+use std::time::{Duration, Instant};
+
+/// A sample lasts about this long: waiting for a device costs some ten microseconds, which may not
+/// count in an operation that takes as long.
+const SAMPLE: Duration = Duration::from_millis(10);
+/// Sampling ends after this time and `FEW` samples, or after `MANY`.
+const BUDGET: Duration = Duration::from_millis(400);
+const FEW: usize = 5;
+const MANY: usize = 31;
+/// Slow operations are not worth `FEW` samples.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// The median time of one `run` in seconds. A sample is several runs that are started one after
+/// the other, and ends when the device is idle again.
+pub fn median(device: &Device, run: impl Fn() -> Result<()>) -> Result<f64> {
+    let sample = |runs: u32| -> Result<f64> {
+        device.wait()?;
+        let start = Instant::now();
+        for _ in 0..runs {
+            run()?;
+        }
+        device.wait()?;
+        Ok(start.elapsed().as_secs_f64() / f64::from(runs))
+    };
+    // The first run builds programs and fills the pool, the second tells how many make a sample.
+    sample(1)?;
+    let once = sample(1)?;
+    let runs = (SAMPLE.as_secs_f64() / once).clamp(1.0, 1000.0) as u32;
+    if runs > 1 {
+        // Clocks rise only under load.
+        sample(runs)?;
+    }
+    sampled(|| sample(runs))
+}
+
+/// The median of several samples, as many as time allows.
+pub fn sampled(sample: impl Fn() -> Result<f64>) -> Result<f64> {
+    let start = Instant::now();
+    let mut times = Vec::with_capacity(MANY);
+    while times.len() < MANY && (times.len() < FEW || start.elapsed() < BUDGET) {
+        times.push(sample()?);
+        if start.elapsed() > SLOW && times.len() >= 2 {
+            break;
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
