@@ -277,6 +277,7 @@ macro_rules! sums {
     ($($t:ident: $add:expr;)*) => {$(
         impl Sum for $t {
             #[inline(always)]
+            #[allow(clippy::redundant_closure_call, reason = "names the parameters of a row below")]
             fn add_product(&mut self, a: $t, b: $t) {
                 let add: fn($t, $t, $t) -> $t = $add;
                 *self = add(*self, a, b);
