@@ -531,6 +531,7 @@ mod tests {
             kind: DeviceKind::Cpu,
             name: "cpu-haswell-gpu-like".into(),
             platform: "Portable Computing Language".into(),
+            vendor: "AuthenticAMD".into(),
             ..host_info()
         };
         let fits = |name: &str| [&host, &gpu, &pocl].map(|i| i.fits(name));
