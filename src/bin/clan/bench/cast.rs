@@ -6,7 +6,8 @@ use crate::output::Failure;
 use clan::half::f16;
 use clan::{DType, DeviceArray};
 
-pub const FAMILY: Family = Family { name: "cast", ops: &["f32_to_f16", "f32_to_i32", "u8_to_f32"], run };
+pub const FAMILY: Family =
+    Family { name: "cast", ops: &["f32_to_f16", "f32_to_i32", "u8_to_f32"], run };
 
 fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let (data, n) = (bench.data, bench.data.n());

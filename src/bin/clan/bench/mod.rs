@@ -4,14 +4,14 @@
 //! which times them, has the answer checked, and makes the row.
 
 mod cast;
-// mod conv2d;
+mod conv2d;
 mod copy;
 mod create;
 mod data;
 mod launch;
 mod limits;
 mod map;
-// mod photo;
+mod photo;
 mod reduce;
 mod size;
 mod timing;
@@ -73,11 +73,11 @@ const FAMILIES: &[&Family] = &[
     &map::FAMILY,
     &reduce::FAMILY,
     &copy::FAMILY,
-    // &conv2d::FAMILY,
+    &conv2d::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
-    // &photo::FAMILY,
+    &photo::FAMILY,
 ];
 
 fn only_help() -> String {
