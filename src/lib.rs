@@ -21,6 +21,7 @@ pub use device::{Choice, Device, DeviceInfo, DeviceKind, MemorySpaces, OpenClSta
 pub use element::{DType, Element, Float, Integer, Number};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Expr, IntoExpr, Logic, Signed};
+pub use ops::conv2d::Border;
 #[doc(hidden)]
 pub use ops::limits;
 pub use ops::reduce::Reduction;

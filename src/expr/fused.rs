@@ -63,7 +63,8 @@ impl Fused {
             device: root.device.clone(),
         };
         // Post order with a list of our own: graphs may be deep. A node met twice is emitted once.
-        let mut done: HashMap<*const Node, u32, BuildHasherDefault<PointerHasher>> = HashMap::default();
+        let mut done: HashMap<*const Node, u32, BuildHasherDefault<PointerHasher>> =
+            HashMap::default();
         let mut stack: Vec<(&Arc<Node>, bool)> = vec![(root, false)];
         while let Some((node, ready)) = stack.pop() {
             let id = Arc::as_ptr(node);

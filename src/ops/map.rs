@@ -6,9 +6,9 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::expr::fuse;
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
-use crate::expr::fuse;
 use crate::host;
 use crate::layout::{Layout, count, row_major};
 #[cfg(feature = "opencl")]

@@ -1,0 +1,374 @@
+//! `conv2d`: images and small filters. Kernels: `cl/conv2d.cl`.
+
+use super::{Op, copy, run};
+use crate::array::{DeviceArray, RawArray};
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::element::{DType, Number};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host;
+use crate::host::eval::SharedOut;
+use crate::layout::Layout;
+#[cfg(feature = "opencl")]
+use crate::opencl::{ClDevice, Launch, codegen};
+use half::{bf16, f16};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// What lies outside an image. For a row `a b c d`:
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Border {
+    /// `0 0 | a b c d | 0 0`
+    Zero,
+    /// `a a | a b c d | d d`
+    Nearest,
+    /// `c b | a b c d | c b`, repeated where the filter reaches further. An axis of length 1
+    /// repeats its element.
+    Reflect,
+}
+
+impl<T: Number> DeviceArray<T> {
+    /// Slides a filter over images: the result at (y, x) is
+    /// Σᵢⱼ `filter[i, j]` · `self[.., y + i − h/2, x + j − w/2]` for a filter of h × w (halves
+    /// rounded down). This is what neural networks call a convolution (PyTorch's `conv2d`); flip
+    /// the filter along both axes for the mathematical one.
+    ///
+    /// The last two axes are the image's height and width, all before them number images. The
+    /// result has the shape of the input. Integers wrap in their type; half floats are summed in
+    /// `f32` and rounded once.
+    ///
+    /// ```
+    /// use clan::{Border, Device, DeviceArray};
+    /// let host = Device::host();
+    /// let image = DeviceArray::<f32>::ones(&host, (4, 5))?;
+    /// let blur = DeviceArray::full(&host, (3, 3), 1.0 / 9.0)?;
+    /// let soft = image.conv2d(&blur, Border::Nearest)?;
+    /// assert!((soft.to_vec()?[0] - 1.0).abs() < 1e-6);
+    /// # Ok::<(), clan::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An input of fewer than two axes; a filter that has not two axes or is empty; arrays of two
+    /// devices; an element type that the device does not compute in; out of memory.
+    pub fn conv2d(&self, filter: &DeviceArray<T>, border: Border) -> Result<DeviceArray<T>> {
+        let (image, filter) = (self.raw()?, filter.raw()?);
+        let device = image.device().clone();
+        // Checked again with the rest, but nothing may be copied for a call that cannot work.
+        check(image, filter, &device)?;
+        let image = copy::contiguous(image)?;
+        let filter = copy::contiguous(filter)?;
+        let layout = Layout::contiguous(&image.layout.shape);
+        let mut out = RawArray::alloc("conv2d", &device, &layout, T::DTYPE)?;
+        run(Conv2d { image: &image, filter: &filter, border, out: &mut out }, &device)?;
+        Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: T::DTYPE }))
+    }
+}
+
+struct Conv2d<'a> {
+    /// Row-major, as the filter and the result.
+    image: &'a RawArray,
+    filter: &'a RawArray,
+    border: Border,
+    out: &'a mut Buffer,
+}
+
+/// Lengths of the problem.
+#[derive(Clone, Copy)]
+struct Sizes {
+    images: usize,
+    height: usize,
+    width: usize,
+    filter_height: usize,
+    filter_width: usize,
+}
+
+fn check(image: &RawArray, filter: &RawArray, device: &Device) -> Result<()> {
+    let (is, fs) = (&image.layout.shape, &filter.layout.shape);
+    if is.len() < 2 {
+        return Err(Error::shape(
+            "conv2d",
+            format!("the input has shape {is:?}; an image has two axes or more"),
+        ));
+    }
+    if fs.len() != 2 || fs.contains(&0) {
+        return Err(Error::shape(
+            "conv2d",
+            format!("the filter has shape {fs:?}; it has two axes, neither empty"),
+        ));
+    }
+    if filter.device() != device {
+        return Err(Error::new(
+            ErrorKind::DeviceMismatch,
+            "conv2d",
+            format!(
+                "the image lives on {device} and the filter on {}; copy one with `to_device` first",
+                filter.device()
+            ),
+        ));
+    }
+    device.require("conv2d", image.dtype)
+}
+
+impl Conv2d<'_> {
+    fn sizes(&self) -> Sizes {
+        let (leading, last) = self.image.layout.shape.split_at(self.image.layout.shape.len() - 2);
+        Sizes {
+            images: leading.iter().product(),
+            height: last[0],
+            width: last[1],
+            filter_height: self.filter.layout.shape[0],
+            filter_width: self.filter.layout.shape[1],
+        }
+    }
+}
+
+impl Op for Conv2d<'_> {
+    type Output = ();
+
+    fn check(&self, device: &Device) -> Result<()> {
+        check(self.image, self.filter, device)
+    }
+
+    fn host(self) -> Result<()> {
+        macro_rules! typed {
+            ($($dtype:ident: $stored:ty, $sum:ty, $load:expr, $store:expr;)*) => {
+                match self.image.dtype {
+                    $(DType::$dtype => on_host::<$stored, $sum, _, _>(self, $load, $store),)*
+                    DType::Bool => {}
+                }
+            };
+        }
+        typed! {
+            I8: i8, i8, |x| x, |x| x; I16: i16, i16, |x| x, |x| x;
+            I32: i32, i32, |x| x, |x| x; I64: i64, i64, |x| x, |x| x;
+            U8: u8, u8, |x| x, |x| x; U16: u16, u16, |x| x, |x| x;
+            U32: u32, u32, |x| x, |x| x; U64: u64, u64, |x| x, |x| x;
+            F16: f16, f32, f16::to_f32, f16::from_f32; BF16: bf16, f32, bf16::to_f32, bf16::from_f32;
+            F32: f32, f32, |x| x, |x| x; F64: f64, f64, |x| x, |x| x;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<()> {
+        let s = self.sizes();
+        if s.images * s.height * s.width == 0 {
+            return Ok(());
+        }
+        let dtype = self.image.dtype;
+        let mut point = device.point;
+        point.unroll = 1;
+        let taps = s.filter_height * s.filter_width;
+        // Sums of integers wrap in unsigned words, and are cut to their type at the end.
+        let sum = match dtype {
+            d if d.is_float() => codegen::compute(d),
+            d if d.size() == 8 => "ulong",
+            _ => "uint",
+        };
+        let sum_size = if sum == "double" || sum == "ulong" { 8 } else { 4 };
+        let tile_x = 64.min(point.group);
+        let tile_y = point.group / tile_x * PATCH;
+        let local = (tile_x + s.filter_width - 1) * (tile_y + s.filter_height - 1) * sum_size;
+        let in_constant = (taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
+        let cpu = device.info.kind == crate::DeviceKind::Cpu;
+        let tiled = !cpu && taps <= MAX_TAPS && in_constant && local as u64 <= device.local_bytes();
+        let reach = self.image.layout.offset as u128
+            + self.filter.layout.offset as u128
+            + 2 * self.image.layout.len() as u128
+            + ((s.height + 2 * s.filter_height) as u128)
+                * (s.width + 2 * s.filter_width + 64) as u128;
+        let wide = reach > i32::MAX as u128;
+        // Small filters are unrolled; the lengths of large ones are arguments.
+        let (fh, fw) = if taps <= MAX_TAPS { (s.filter_height, s.filter_width) } else { (0, 0) };
+        let key = vec![
+            dtype as u8,
+            self.border as u8,
+            fh as u8,
+            fw as u8,
+            u8::from(tiled),
+            u8::from(in_constant),
+            u8::from(wide),
+        ];
+        let program = device.programs.get(device, "conv2d", ("conv2d", key), || {
+            let stored = codegen::storage(dtype);
+            let mut text = codegen::defines(device, wide, point);
+            text.push_str(codegen::PRELUDE);
+            text.push_str(&codegen::output_type(dtype, 1));
+            text.push_str(&format!(
+                "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\ntypedef {sum} clan_sum;\ntypedef {} clan_out_c;\n",
+                codegen::load(dtype, "(a)", "(i)"),
+                codegen::compute(dtype),
+            ));
+            text.push_str(&format!(
+                "#define CLAN_BORDER {}\n#define CLAN_TILE_X {tile_x}\n#define CLAN_PATCH {PATCH}\n",
+                self.border as u8
+            ));
+            match fh {
+                0 => text.push_str("#define CLAN_FH filter_height\n#define CLAN_FW filter_width\n"),
+                _ => text.push_str(&format!("#define CLAN_FH {fh}\n#define CLAN_FW {fw}\n")),
+            }
+            if !tiled {
+                text.push_str("#define CLAN_DIRECT 1\n");
+            }
+            if !in_constant {
+                text.push_str("#define CLAN_FILTER_SPACE __global\n");
+            }
+            text.push_str(include_str!("../../cl/conv2d.cl"));
+            text
+        })?;
+        let name = if tiled { "conv2d_tiled" } else { "conv2d_direct" };
+        let mut launch = Launch::new(device, &program, "conv2d", name)?;
+        launch.output(self.out)?;
+        launch.input(&self.image.buffer)?;
+        codegen::bind_offset(&mut launch, self.image.layout.offset as isize, wide)?;
+        launch.input(&self.filter.buffer)?;
+        codegen::bind_offset(&mut launch, self.filter.layout.offset as isize, wide)?;
+        codegen::bind_index(&mut launch, s.height, wide)?;
+        codegen::bind_index(&mut launch, s.width, wide)?;
+        let groups = if tiled {
+            let (ty, tx) = (s.height.div_ceil(tile_y), s.width.div_ceil(tile_x));
+            codegen::bind_index(&mut launch, ty, wide)?;
+            codegen::bind_index(&mut launch, tx, wide)?;
+            ty * tx * s.images
+        } else {
+            let (rows, across) = (s.images * s.height, s.width.div_ceil(point.group));
+            codegen::bind_index(&mut launch, rows, wide)?;
+            codegen::bind_index(&mut launch, across, wide)?;
+            codegen::bind_offset(&mut launch, s.filter_height as isize, wide)?;
+            codegen::bind_offset(&mut launch, s.filter_width as isize, wide)?;
+            rows * across
+        };
+        // SAFETY: the arguments follow the kernel's parameters; every position passes the border,
+        // which keeps it inside the image, and the filter is read inside its lengths.
+        unsafe { launch.run([groups, 1, 1], [point.group, 1, 1]) }
+    }
+}
+
+/// `CLAN_PATCH` in `cl/conv2d.cl`.
+#[cfg(feature = "opencl")]
+const PATCH: usize = 8;
+
+/// Coefficients up to which a filter is unrolled.
+#[cfg(feature = "opencl")]
+const MAX_TAPS: usize = 81;
+
+/// The position that stands for `i` on an axis of `n`; `None` where the border is zero.
+fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
+    let n = n as isize;
+    let at = match border {
+        Border::Zero if i < 0 || i >= n => return None,
+        Border::Zero => i,
+        Border::Nearest => i.clamp(0, n - 1),
+        Border::Reflect if n == 1 => 0,
+        Border::Reflect => {
+            let period = 2 * (n - 1);
+            let i = i.unsigned_abs() as isize % period;
+            if i < n { i } else { period - i }
+        }
+    };
+    Some(at as usize)
+}
+
+/// A type that products are summed in.
+trait Sum: Copy + Default + Send + Sync {
+    fn add_product(&mut self, a: Self, b: Self);
+}
+macro_rules! sums {
+    ($($t:ident: $add:expr;)*) => {$(
+        impl Sum for $t {
+            #[inline(always)]
+            fn add_product(&mut self, a: $t, b: $t) {
+                let add: fn($t, $t, $t) -> $t = $add;
+                *self = add(*self, a, b);
+            }
+        }
+    )*};
+}
+sums! {
+    f32: |s, a, b| s + a * b; f64: |s, a, b| s + a * b;
+    i8: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); i16: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
+    i32: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); i64: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
+    u8: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); u16: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
+    u32: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); u64: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
+}
+
+/// Results of one row that are summed at once: they and their inputs stay in the first level cache.
+const STRIP: usize = 1024;
+
+fn on_host<S, A, L, W>(op: Conv2d<'_>, load: L, store: W)
+where
+    S: Copy + Send + Sync,
+    A: Sum,
+    L: Fn(S) -> A + Sync,
+    W: Fn(A) -> S + Sync,
+{
+    let s = op.sizes();
+    let border = op.border;
+    let (Some(image), Some(filter), Some(out)) =
+        (op.image.buffer.host(), op.filter.buffer.host(), op.out.host_mut())
+    else {
+        return;
+    };
+    let rows = s.images * s.height;
+    if rows * s.width == 0 {
+        return;
+    }
+    // SAFETY (both): row-major arrays of these lengths at these offsets.
+    let filter: Vec<A> = unsafe {
+        let p = filter.ptr().cast::<S>().add(op.filter.layout.offset);
+        std::slice::from_raw_parts(p, s.filter_height * s.filter_width)
+            .iter()
+            .map(|&x| load(x))
+            .collect()
+    };
+    let image: &[S] = unsafe {
+        let p = image.ptr().cast::<S>().add(op.image.layout.offset);
+        std::slice::from_raw_parts(p, rows * s.width)
+    };
+    let out = SharedOut(out.ptr_mut());
+    let row = |r: usize| {
+        let (k, y) = (r / s.height, r % s.height);
+        let mut sums = [A::default(); STRIP];
+        for x0 in (0..s.width).step_by(STRIP) {
+            let n = STRIP.min(s.width - x0);
+            let sums = &mut sums[..n];
+            sums.fill(A::default());
+            for i in 0..s.filter_height {
+                let Some(yy) = border_index(
+                    border,
+                    y as isize + i as isize - (s.filter_height / 2) as isize,
+                    s.height,
+                ) else {
+                    continue;
+                };
+                let source = &image[(k * s.height + yy) * s.width..][..s.width];
+                for j in 0..s.filter_width {
+                    let coefficient = filter[i * s.filter_width + j];
+                    let shift = j as isize - (s.filter_width / 2) as isize;
+                    // Results x0 + a .. x0 + b lie inside the source after the shift.
+                    let first = x0 as isize + shift;
+                    let a = (-first).clamp(0, n as isize) as usize;
+                    let b = (s.width as isize - first).clamp(a as isize, n as isize) as usize;
+                    let begin = (first + a as isize).clamp(0, s.width as isize) as usize;
+                    for (sum, &x) in sums[a..b].iter_mut().zip(&source[begin..]) {
+                        sum.add_product(coefficient, load(x));
+                    }
+                    for x in (0..a).chain(b..n) {
+                        if let Some(xx) = border_index(border, first + x as isize, s.width) {
+                            sums[x].add_product(coefficient, load(source[xx]));
+                        }
+                    }
+                }
+            }
+            for (x, &sum) in sums.iter().enumerate() {
+                // SAFETY: inside the result; rows are disjoint.
+                unsafe { out.at::<S>((r * s.width + x0 + x) as isize).write(store(sum)) };
+            }
+        }
+    };
+    if rows * s.width * filter.len() <= host::PARALLEL_ABOVE {
+        (0..rows).for_each(row);
+    } else {
+        (0..rows).into_par_iter().for_each(row);
+    }
+}
