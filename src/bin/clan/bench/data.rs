@@ -85,6 +85,15 @@ pub fn exactly<T: PartialEq + Copy + Sync + std::fmt::Debug>(
     }
 }
 
+/// Compares two pictures: values may be rounded to neighbouring levels.
+pub fn within_a_level(got: &[u8], want: &[u8]) -> Result<(), String> {
+    same_length(got.len(), want.len())?;
+    match got.iter().zip(want).position(|(&g, &w)| g.abs_diff(w) > 1) {
+        None => Ok(()),
+        Some(i) => Err(format!("value {i} is {}, not {} (± 1)", got[i], want[i])),
+    }
+}
+
 /// Compares one number.
 pub fn close(got: f64, want: f64, tolerance: f64) -> Result<(), String> {
     match (got - want).abs() <= tolerance {
