@@ -136,9 +136,11 @@ macro_rules! float_samples {
             fn random(rng: &mut Rng) -> $t {
                 let p = Format::of(Self::DTYPE);
                 let unit = rng.unit() * 2.0 - 1.0;
-                Self::of(Wide::Float(match rng.below(4) {
+                Self::of(Wide::Float(match rng.below(6) {
                     0 => unit,
                     1 | 2 => unit * 10.0,
+                    // Close to 1 and -1, where many functions are nearly 0 or infinite.
+                    3 => (1.0 + scale(unit, -(rng.below(p.digits as usize) as i32))).copysign(unit),
                     _ => {
                         let span = (p.emax - p.emin + p.digits) as usize;
                         scale(unit, p.emax - rng.below(span) as i32)
