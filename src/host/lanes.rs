@@ -270,6 +270,7 @@ pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n:
                 let out = unsafe { std::slice::from_raw_parts_mut(out, n) };
                 map1(a, out, |x: F| u8::from(x != F::default()));
             }
+            #[allow(clippy::unnecessary_cast, reason = "of one of the types that F stands for")]
             DType::F16 | DType::BF16 => {
                 // SAFETY: the caller's promise.
                 let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<f32>(), n) };

@@ -301,6 +301,7 @@ macro_rules! float_sums {
     ($($t:ident)*) => {$(
         impl Sum for $t {
             #[inline(always)]
+            #[allow(clippy::redundant_closure_call, reason = "names the parameters of a row below")]
             fn add_product(&mut self, a: $t, b: $t) {
                 *self += a * b;
             }

@@ -610,9 +610,9 @@ impl Op for Reduce<'_> {
                 with_integer!(input, T => host::reduce::<T, _>(
                     &eval, by_columns, rows, len, fold, |k, v| put(k, &v.to_ne_bytes())));
             }
-            #[allow(clippy::unnecessary_cast, reason = "necessary for the other types")]
             Kind::Min | Kind::Max => with_compute!(input, T => {
                 let op = extreme::<T>(greatest);
+                #[allow(clippy::unnecessary_cast, reason = "of one of the types that T stands for")]
                 host::reduce::<T, _>(&eval, by_columns, rows, len, op, |k, v| match dtype {
                     DType::F16 => put(k, &f16::from_f32(v as f32).to_ne_bytes()),
                     DType::BF16 => put(k, &bf16::from_f32(v as f32).to_ne_bytes()),
