@@ -7,8 +7,8 @@ mod common;
 use clan::ndarray::Array1;
 use clan::{Device, DeviceArray};
 use common::{N, check, group, time, values};
-use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
 
 fn devices(c: &mut Criterion) {
     let (xs, ys) = (values(N, 1), values(N, 2));

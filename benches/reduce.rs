@@ -7,8 +7,8 @@ mod common;
 use clan::Device;
 use clan::ndarray::{Array1, Axis};
 use common::{N, SIDE, check, group, time, values};
-use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
 
 /// The sum and the sum of the magnitudes, in `f64`.
 fn sum<'a>(values: impl IntoIterator<Item = &'a f32>) -> (f64, f64) {

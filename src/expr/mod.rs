@@ -131,16 +131,21 @@ impl<T: Element> Expr<T> {
         Expr::from_node(self.node.clone().map(|n| Node::unary(op, n)))
     }
 
-    #[track_caller]
     pub(crate) fn map2<U: Element>(&self, op: Binary, other: Expr<T>) -> Expr<U> {
-        let node = self.node.clone().and_then(|a| Node::binary(op, a, other.node?));
-        Expr::from_node(node.map_err(|e| e.at(Location::caller())))
+        Expr::from_node(self.node.clone().and_then(|a| Node::binary(op, a, other.node?)))
     }
 
-    #[track_caller]
     pub(crate) fn map3<A: Element>(op: Ternary, a: Expr<A>, b: Expr<T>, c: Expr<T>) -> Expr<T> {
-        let node = a.node.and_then(|a| Node::ternary(op, [a, b.node?, c.node?]));
-        Expr::from_node(node.map_err(|e| e.at(Location::caller())))
+        Expr::from_node(a.node.and_then(|a| Node::ternary(op, [a, b.node?, c.node?])))
+    }
+
+    /// Remembers the caller's place in a mistake that has none yet: what every public operator and
+    /// method does last.
+    #[track_caller]
+    pub(crate) fn built_here(self) -> Expr<T> {
+        // Asked for outside the closure, whose own place would be the answer there.
+        let here = Location::caller();
+        Expr::from_node(self.node.map_err(|e| e.at(here)))
     }
 
     /// The positions 0, 1, 2, … of `shape` in row-major order, computed where they are needed.

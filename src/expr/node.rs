@@ -114,52 +114,6 @@ pub(crate) enum Ternary {
 }
 
 impl Unary {
-    pub const ALL: [Unary; 40] = {
-        use Unary::*;
-        [
-            Neg,
-            Not,
-            Abs,
-            Signum,
-            Recip,
-            Sqrt,
-            Cbrt,
-            Exp,
-            Exp2,
-            ExpM1,
-            Ln,
-            Log2,
-            Log10,
-            Ln1p,
-            Sin,
-            Cos,
-            Tan,
-            Asin,
-            Acos,
-            Atan,
-            Sinh,
-            Cosh,
-            Tanh,
-            Asinh,
-            Acosh,
-            Atanh,
-            Floor,
-            Ceil,
-            Round,
-            RoundTiesEven,
-            Trunc,
-            Fract,
-            ToDegrees,
-            ToRadians,
-            IsNan,
-            IsInfinite,
-            IsFinite,
-            CountOnes,
-            LeadingZeros,
-            TrailingZeros,
-        ]
-    };
-
     /// The name of the method.
     pub fn name(self) -> &'static str {
         use Unary::*;
@@ -228,14 +182,6 @@ impl Unary {
 }
 
 impl Binary {
-    pub const ALL: [Binary; 22] = {
-        use Binary::*;
-        [
-            Add, Sub, Mul, Div, Rem, And, Or, Xor, Shl, Shr, Min, Max, Pow, Atan2, Hypot, Copysign,
-            Eq, Ne, Lt, Le, Gt, Ge,
-        ]
-    };
-
     /// The name of the method, or of the operator's trait.
     pub fn name(self) -> &'static str {
         use Binary::*;
@@ -250,8 +196,8 @@ impl Binary {
             Xor => "bitxor",
             Shl => "shl",
             Shr => "shr",
-            Min => "min",
-            Max => "max",
+            Min => "minimum",
+            Max => "maximum",
             Pow => "powf",
             Atan2 => "atan2",
             Hypot => "hypot",

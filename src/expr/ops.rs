@@ -19,7 +19,7 @@ macro_rules! methods {
             pub fn $name(&self $(, $arg: $ty)*) -> $out {
                 let this: Expr<T> = self.into_expr();
                 #[allow(clippy::redundant_closure_call)]
-                ($body)(this $(, $arg)*)
+                ($body)(this $(, $arg)*).built_here()
             }
         }
     )*};
@@ -206,6 +206,7 @@ macro_rules! if_else {
             #[track_caller]
             pub fn if_else<T: Element>(&self, yes: impl IntoExpr<T>, no: impl IntoExpr<T>) -> Expr<T> {
                 Expr::map3(Ternary::Select, self.into_expr(), yes.into_expr(), no.into_expr())
+                    .built_here()
             }
         }
     )*};
@@ -225,7 +226,7 @@ macro_rules! binary_operators {
         impl<T: $bound, R: IntoExpr<T>> ops::$assign<R> for Expr<T> {
             #[track_caller]
             fn $assign_method(&mut self, rhs: R) {
-                *self = (&*self).into_expr().map2(Binary::$op, rhs.into_expr());
+                *self = (&*self).into_expr().map2(Binary::$op, rhs.into_expr()).built_here();
             }
         }
         /// A failure (shapes that do not fit, out of memory) leaves the array as it was and is
@@ -233,7 +234,7 @@ macro_rules! binary_operators {
         impl<T: $bound, R: IntoExpr<T>> ops::$assign<R> for DeviceArray<T> {
             #[track_caller]
             fn $assign_method(&mut self, rhs: R) {
-                let value = self.expr().map2(Binary::$op, rhs.into_expr());
+                let value = self.expr().map2(Binary::$op, rhs.into_expr()).built_here();
                 self.assign_or_keep(value);
             }
         }
@@ -243,7 +244,7 @@ macro_rules! binary_operators {
             type Output = Expr<T>;
             #[track_caller]
             fn $method(self, rhs: R) -> Expr<T> {
-                self.into_expr().map2(Binary::$op, rhs.into_expr())
+                self.into_expr().map2(Binary::$op, rhs.into_expr()).built_here()
             }
         }
     )*};
@@ -298,7 +299,7 @@ macro_rules! scalar_left {
             type Output = Expr<$t>;
             #[track_caller]
             fn $method(self, rhs: $rhs) -> Expr<$t> {
-                IntoExpr::<$t>::into_expr(self).map2(Binary::$op, rhs.into_expr())
+                IntoExpr::<$t>::into_expr(self).map2(Binary::$op, rhs.into_expr()).built_here()
             }
         }
     )*};

@@ -15,7 +15,12 @@ const CHILD: &str = "CLAN_TEST_CHILD";
 /// True in a child made by [`run_child`]. The child's test does nothing otherwise: it is only there
 /// when somebody runs the ignored tests.
 pub fn is_child() -> bool {
-    env::var_os(CHILD).is_some()
+    let child = env::var_os(CHILD).is_some();
+    if child {
+        // The test harness has begun a line.
+        println!();
+    }
+    child
 }
 
 /// What a child printed, and how long it lived.

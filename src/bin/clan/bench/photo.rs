@@ -44,7 +44,11 @@ fn run(bench: &mut Bench<'_>) -> std::result::Result<(), Failure> {
 
     let sharp = || unsharp_mask(device, photo, gaussian);
     let edge = || edges(device, photo, across, down);
-    let mut case = |op, out_channels: usize, flops, run: &dyn Fn() -> Result<Vec<u8>>, want: fn(&Photo) -> Vec<u8>| {
+    let mut case = |op,
+                    out_channels: usize,
+                    flops,
+                    run: &dyn Fn() -> Result<Vec<u8>>,
+                    want: fn(&Photo) -> Vec<u8>| {
         if !bench.wants(op) {
             return;
         }

@@ -1,0 +1,76 @@
+//! Many threads, one device, shared arrays.
+
+mod support;
+
+use clan::{Device, DeviceArray};
+use std::sync::Barrier;
+
+const THREADS: usize = 8;
+
+#[test]
+fn threads_share_devices_and_arrays() {
+    support::opencl_devices();
+    for d in Device::all() {
+        let shared = DeviceArray::<i32>::arange(&d, 0, 5000, 1).unwrap();
+        let expression = &shared * 2 + 1;
+        let start = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for t in 0..THREADS as i32 {
+                let (shared, expression, start, d) = (&shared, &expression, &start, &d);
+                scope.spawn(move || {
+                    // All ask for programs that nobody has compiled yet.
+                    start.wait();
+                    for round in 0..15 {
+                        let k = t * 100 + round;
+                        let y = (expression - k).eval().unwrap();
+                        let z = (&y ^ shared).eval().unwrap();
+                        // Memory goes back to the pool while its kernels may still run.
+                        drop(y);
+                        let mut own = shared.clone();
+                        own += k;
+                        let sum = own.sum().unwrap();
+                        let got = z.to_vec().unwrap();
+                        for (i, v) in got.into_iter().enumerate() {
+                            let i = i as i32;
+                            assert_eq!(v, (2 * i + 1 - k) ^ i, "{d}, thread {t}, round {round}");
+                        }
+                        let want = 4999 * 2500 + 5000 * i64::from(k);
+                        assert_eq!(sum.item().unwrap(), want, "{d}, thread {t}, round {round}");
+                        if round % 5 == 0 {
+                            d.trim();
+                        }
+                    }
+                });
+            }
+        });
+        let want: Vec<i32> = (0..5000).collect();
+        assert_eq!(shared.to_vec().unwrap(), want, "{d}");
+    }
+}
+
+/// Every thread sends the array around all devices.
+#[test]
+fn threads_copy_between_devices() {
+    support::opencl_devices();
+    let devices = Device::all();
+    let data: Vec<u16> = (0..3001u32).map(|i| (i * 37) as u16).collect();
+    let home = DeviceArray::from_slice(&devices[0], &data).unwrap();
+    std::thread::scope(|scope| {
+        for t in 0..4 {
+            let (devices, home, data) = (&devices, &home, &data);
+            scope.spawn(move || {
+                let mut x = home.clone();
+                for round in 0..2 * devices.len() {
+                    let next = &devices[(t + round) % devices.len()];
+                    x = x.to_device(next).unwrap();
+                    assert_eq!(x.device(), next);
+                    x += 1;
+                }
+                let added = 2 * devices.len() as u16;
+                let want: Vec<u16> = data.iter().map(|v| v.wrapping_add(added)).collect();
+                assert_eq!(x.to_vec().unwrap(), want);
+            });
+        }
+    });
+    assert_eq!(home.to_vec().unwrap(), data);
+}
