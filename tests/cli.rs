@@ -77,9 +77,20 @@ fn devices_as_json() {
         assert_eq!(
             keys(d),
             [
-                "index", "name", "platform", "vendor", "driver", "kind", "compute_units",
-                "global_bytes", "max_alloc_bytes", "constant_bytes", "local_bytes",
-                "max_work_group", "fp64", "fp16",
+                "index",
+                "name",
+                "platform",
+                "vendor",
+                "driver",
+                "kind",
+                "compute_units",
+                "global_bytes",
+                "max_alloc_bytes",
+                "constant_bytes",
+                "local_bytes",
+                "max_work_group",
+                "fp64",
+                "fp16",
             ]
             .into()
         );
@@ -146,8 +157,18 @@ fn a_small_bench_as_json() {
         assert_eq!(
             keys(row),
             [
-                "op", "dtype", "shape", "device", "median_s", "bytes", "flops", "gb_per_s",
-                "gflop_per_s", "of_limit", "vs_host", "ok",
+                "op",
+                "dtype",
+                "shape",
+                "device",
+                "median_s",
+                "bytes",
+                "flops",
+                "gb_per_s",
+                "gflop_per_s",
+                "of_limit",
+                "vs_host",
+                "ok",
             ]
             .into()
         );
@@ -185,8 +206,7 @@ fn single_operations_as_a_table() {
 #[test]
 fn a_closed_pipe_is_no_panic() {
     for args in [&["devices"][..], &["devices", "--json"], &["bench", "--help"]] {
-        let mut child =
-            clan(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = clan(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let out = child.wait_with_output().unwrap();
         assert!(!stderr(&out).contains("panicked"), "{}", stderr(&out));

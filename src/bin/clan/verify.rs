@@ -71,7 +71,10 @@ pub fn run(args: &Args) -> Outcome {
         output::line(table)?;
         for (title, report) in &reports {
             for f in &report.failures {
-                output::line(format_args!("FAILED {}<{}> on {title}: {}", f.op, f.dtype, f.detail))?;
+                output::line(format_args!(
+                    "FAILED {}<{}> on {title}: {}",
+                    f.op, f.dtype, f.detail
+                ))?;
             }
         }
         output::line(format_args!("{passed} passed, {failed} failed, {skipped} skipped"))?;
@@ -85,8 +88,7 @@ fn with_progress<R>(
     title: &str,
     run: impl FnOnce(&mut dyn FnMut(verify::Progress<'_>)) -> R,
 ) -> R {
-    let target =
-        if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
     if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}") {
         bar.set_style(style);
