@@ -27,6 +27,9 @@ typedef float clan_out_t;
 #ifndef CLAN_FILTER_SPACE
 #define CLAN_FILTER_SPACE __constant
 #endif
+#ifndef CLAN_MAD
+#define CLAN_MAD(a, b, c) ((a) * (b) + (c))
+#endif
 #ifndef CLAN_TILE_X
 #define CLAN_TILE_X 64 // results of a group along x, one a work-item
 #endif
@@ -95,7 +98,7 @@ void conv2d_tiled(__global clan_out_t* restrict out, __global const CLAN_STORED*
       for (int i = 0; i < CLAN_PATCH; i++) {
         // Row r of the column meets row r - i of the filter in result i.
         if (r - i >= 0 && r - i < CLAN_FH)
-          sum[i] += (clan_sum)CLAN_LOAD(filter, filter_offset + (r - i) * CLAN_FW + j) * v;
+          sum[i] = CLAN_MAD((clan_sum)CLAN_LOAD(filter, filter_offset + (r - i) * CLAN_FW + j), v, sum[i]);
       }
     }
   }

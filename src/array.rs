@@ -237,8 +237,10 @@ impl<T: Number> DeviceArray<T> {
     pub fn arange(device: &Device, start: T, end: T, step: T) -> Result<Self> {
         let n = steps(start.to_scalar(), end.to_scalar(), step.to_scalar())?;
         count("arange", &[n])?;
-        let positions = Expr::<u64>::positions(device, &[n]).cast::<T>();
-        (positions * step + start).eval()
+        // In the type of sums: the half floats cannot count far.
+        let wide = |v: T| -> Expr<T::Sum> { v.into_expr().cast() };
+        let positions = Expr::<u64>::positions(device, &[n]).cast::<T::Sum>();
+        (positions * wide(step) + wide(start)).cast::<T>().eval()
     }
 
     /// The square matrix of `n` rows with ones on its diagonal and zeros elsewhere.
@@ -261,11 +263,12 @@ impl<T: Float> DeviceArray<T> {
     pub fn linspace(device: &Device, start: T, end: T, n: usize) -> Result<Self> {
         let position = Expr::<u64>::positions(device, &[n]);
         let last = n.saturating_sub(1) as u64;
-        let scalar = |v: T| -> Expr<T> { v.into_expr() };
-        // The step is a 0-d expression: computed with the rest, in the type of the array.
-        let parts: Expr<T> = last.max(1).into_expr().cast();
-        let step = (scalar(end) - start) / parts;
-        let inner = position.cast::<T>() * step + start;
+        // In the type of sums: the half floats cannot count far.
+        let wide = |v: T| -> Expr<T::Sum> { v.into_expr().cast() };
+        // The step is a 0-d expression: computed with the rest.
+        let parts: Expr<T::Sum> = last.max(1).into_expr().cast();
+        let step = (wide(end) - wide(start)) / parts;
+        let inner = (position.cast::<T::Sum>() * step + wide(start)).cast::<T>();
         let is_last = position.eq(last);
         let value = if n > 1 { is_last.if_else(end, inner) } else { inner };
         value.eval()

@@ -105,6 +105,7 @@ mod layout;
 mod opencl;
 mod ops;
 mod pool;
+pub mod verify;
 
 pub use array::{DeviceArray, DeviceArrayViewMut};
 pub use backend::MemoryUsage;

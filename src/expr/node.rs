@@ -114,99 +114,6 @@ pub(crate) enum Ternary {
 }
 
 impl Unary {
-    pub const ALL: [Unary; 40] = {
-        use Unary::*;
-        [
-            Neg,
-            Not,
-            Abs,
-            Signum,
-            Recip,
-            Sqrt,
-            Cbrt,
-            Exp,
-            Exp2,
-            ExpM1,
-            Ln,
-            Log2,
-            Log10,
-            Ln1p,
-            Sin,
-            Cos,
-            Tan,
-            Asin,
-            Acos,
-            Atan,
-            Sinh,
-            Cosh,
-            Tanh,
-            Asinh,
-            Acosh,
-            Atanh,
-            Floor,
-            Ceil,
-            Round,
-            RoundTiesEven,
-            Trunc,
-            Fract,
-            ToDegrees,
-            ToRadians,
-            IsNan,
-            IsInfinite,
-            IsFinite,
-            CountOnes,
-            LeadingZeros,
-            TrailingZeros,
-        ]
-    };
-
-    /// The name of the method.
-    pub fn name(self) -> &'static str {
-        use Unary::*;
-        match self {
-            Neg => "neg",
-            Not => "not",
-            Abs => "abs",
-            Signum => "signum",
-            Recip => "recip",
-            Sqrt => "sqrt",
-            Cbrt => "cbrt",
-            Exp => "exp",
-            Exp2 => "exp2",
-            ExpM1 => "exp_m1",
-            Ln => "ln",
-            Log2 => "log2",
-            Log10 => "log10",
-            Ln1p => "ln_1p",
-            Sin => "sin",
-            Cos => "cos",
-            Tan => "tan",
-            Asin => "asin",
-            Acos => "acos",
-            Atan => "atan",
-            Sinh => "sinh",
-            Cosh => "cosh",
-            Tanh => "tanh",
-            Asinh => "asinh",
-            Acosh => "acosh",
-            Atanh => "atanh",
-            Floor => "floor",
-            Ceil => "ceil",
-            Round => "round",
-            RoundTiesEven => "round_ties_even",
-            Trunc => "trunc",
-            Fract => "fract",
-            ToDegrees => "to_degrees",
-            ToRadians => "to_radians",
-            IsNan => "is_nan",
-            IsInfinite => "is_infinite",
-            IsFinite => "is_finite",
-            CountOnes => "count_ones",
-            LeadingZeros => "leading_zeros",
-            TrailingZeros => "trailing_zeros",
-        }
-    }
-
     /// Whether the operation exists for values of `dtype`.
     pub fn takes(self, dtype: DType) -> bool {
         use Unary::*;
@@ -228,14 +135,6 @@ impl Unary {
 }
 
 impl Binary {
-    pub const ALL: [Binary; 22] = {
-        use Binary::*;
-        [
-            Add, Sub, Mul, Div, Rem, And, Or, Xor, Shl, Shr, Min, Max, Pow, Atan2, Hypot, Copysign,
-            Eq, Ne, Lt, Le, Gt, Ge,
-        ]
-    };
-
     /// The name of the method, or of the operator's trait.
     pub fn name(self) -> &'static str {
         use Binary::*;

@@ -60,6 +60,69 @@ pub(crate) fn maximum<T: PartialOrd + Copy>(x: T, y: T) -> T {
     if x > y || x != x { x } else { y }
 }
 
+/// The inverse hyperbolic functions. Those of `std` overflow for large values and lose digits near
+/// 1 and −1.
+trait InverseHyperbolic {
+    fn asinh_accurate(self) -> Self;
+    fn acosh_accurate(self) -> Self;
+    fn atanh_accurate(self) -> Self;
+}
+
+/// Above it x² + 1 = x².
+const LARGE: f64 = (1u64 << 28) as f64;
+
+impl InverseHyperbolic for f64 {
+    fn asinh_accurate(self) -> f64 {
+        let a = self.abs();
+        let v = if a > LARGE {
+            a.ln() + std::f64::consts::LN_2
+        } else {
+            (a + a * a / (1.0 + (a * a + 1.0).sqrt())).ln_1p()
+        };
+        v.copysign(self)
+    }
+
+    fn acosh_accurate(self) -> f64 {
+        if self > LARGE {
+            return self.ln() + std::f64::consts::LN_2;
+        }
+        let t = self - 1.0;
+        (t + (t * (t + 2.0)).sqrt()).ln_1p()
+    }
+
+    fn atanh_accurate(self) -> f64 {
+        let a = self.abs();
+        (0.5 * (2.0 * a / (1.0 - a)).ln_1p()).copysign(self)
+    }
+}
+
+impl InverseHyperbolic for f32 {
+    fn asinh_accurate(self) -> f32 {
+        f64::from(self).asinh_accurate() as f32
+    }
+
+    fn acosh_accurate(self) -> f32 {
+        f64::from(self).acosh_accurate() as f32
+    }
+
+    fn atanh_accurate(self) -> f32 {
+        f64::from(self).atanh_accurate() as f32
+    }
+}
+
+/// `f64` to `f32`, inexact results to the odd neighbour: a second rounding to a shorter type is
+/// then the same as one rounding (Boldo and Melquiond, "Emulation of FMA", 2008). `half` itself
+/// drops the low bits before it rounds.
+fn to_odd(x: f64) -> f32 {
+    let near = x as f32;
+    let back = f64::from(near);
+    if back == x || x.is_nan() || near.to_bits() & 1 == 1 {
+        return near;
+    }
+    let bits = near.to_bits();
+    f32::from_bits(if back.abs() < x.abs() { bits + 1 } else { bits - 1 })
+}
+
 macro_rules! float_lane {
     ($($t:ident)*) => {$(
         impl Lane for $t {
@@ -87,9 +150,9 @@ macro_rules! float_lane {
                     Unary::Sinh => map1(a, out, $t::sinh),
                     Unary::Cosh => map1(a, out, $t::cosh),
                     Unary::Tanh => map1(a, out, $t::tanh),
-                    Unary::Asinh => map1(a, out, $t::asinh),
-                    Unary::Acosh => map1(a, out, $t::acosh),
-                    Unary::Atanh => map1(a, out, $t::atanh),
+                    Unary::Asinh => map1(a, out, $t::asinh_accurate),
+                    Unary::Acosh => map1(a, out, $t::acosh_accurate),
+                    Unary::Atanh => map1(a, out, $t::atanh_accurate),
                     Unary::Floor => map1(a, out, $t::floor),
                     Unary::Ceil => map1(a, out, $t::ceil),
                     Unary::Round => map1(a, out, $t::round),
@@ -196,6 +259,7 @@ pub(crate) fn not_bool(a: &[u8], out: &mut [u8]) {
 /// # Safety
 /// `a` points to `n` values of `from.compute()` and `out` to room for `n` of `to.compute()`;
 /// they do not overlap.
+#[allow(clippy::unnecessary_cast, reason = "necessary for most pairs of types")]
 pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n: usize) {
     with_compute!(from, F => {
         // SAFETY: the caller's promise.
@@ -212,9 +276,9 @@ pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n:
                 let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<f32>(), n) };
                 if from == DType::F64 {
                     if to == DType::F16 {
-                        map1(a, out, |x: F| f16::from_f64(x as f64).to_f32());
+                        map1(a, out, |x: F| f16::from_f32(to_odd(x as f64)).to_f32());
                     } else {
-                        map1(a, out, |x: F| bf16::from_f64(x as f64).to_f32());
+                        map1(a, out, |x: F| bf16::from_f32(to_odd(x as f64)).to_f32());
                     }
                 } else if to == DType::F16 {
                     map1(a, out, |x: F| f16::from_f32(x as f32).to_f32());
@@ -225,7 +289,6 @@ pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n:
             _ => with_compute!(to, T => {
                 // SAFETY: the caller's promise.
                 let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<T>(), n) };
-                #[allow(clippy::unnecessary_cast)]
                 map1(a, out, |x: F| x as T);
             }),
         }

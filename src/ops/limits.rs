@@ -73,7 +73,7 @@ impl Shape {
                 Shape { workers: units * 4, group: 1, chains: HOST_CHAINS, lanes: HOST_LANES }
             }
             crate::DeviceKind::Cpu => {
-                Shape { workers: units * 16, group: 1, chains: 10, lanes: 16 }
+                Shape { workers: units * 4 * groups(8), group: groups(8), chains: 10, lanes: 16 }
             }
             // Eight full groups a compute unit keep every scheduler busy.
             _ => Shape {

@@ -229,8 +229,7 @@ impl<T: Float> Reduction<T> {
             Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.max()?;
         let one = float_constant::<T::Sum>(1.0);
         let zero = float_constant::<T::Sum>(0.0);
-        #[allow(clippy::eq_op, reason = "not zero for infinities and NaN")]
-        let finite = (&greatest - &greatest).eq(zero.clone()) & greatest.gt(zero);
+        let finite = (&greatest * zero.clone()).eq(zero.clone()) & greatest.gt(zero);
         let scale = finite.if_else(&greatest, one).eval()?;
         let squares =
             Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };

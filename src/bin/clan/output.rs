@@ -60,6 +60,10 @@ pub fn chosen(device: Option<&str>) -> Result<Vec<Device>, Failure> {
 /// position too.
 pub fn title(device: &Device) -> String {
     let name = device.to_string();
+    // There is one host, and it needs no look at the others.
+    if device.is_host() {
+        return name;
+    }
     match Device::all().iter().filter(|d| d.to_string() == name).count() {
         0 | 1 => name,
         _ => format!("{name} #{}", device.index()),

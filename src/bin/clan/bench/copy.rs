@@ -6,7 +6,7 @@ use crate::output::Failure;
 use clan::ndarray::s;
 use clan::{DType, DeviceArray, limits};
 
-pub const FAMILY: Family = Family { name: "copy", ops: &["plain", "transpose", "reverse"], run };
+pub const FAMILY: Family = Family { name: "copy", ops: &["copy", "transpose", "reverse"], run };
 
 fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let (data, side) = (bench.data, bench.data.side());
@@ -20,7 +20,7 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         flops: 0,
     };
     bench.case(
-        case("plain"),
+        case("copy"),
         || limits::copy(matrix),
         |got| Ok(data::exactly(&got.to_vec()?, side * side, |i| square[i])),
     );

@@ -61,7 +61,10 @@ pub fn each(
     let bad = got.par_iter().enumerate().position_first(|(i, &g)| {
         let (want, tolerance) = want(i);
         // Not ≤, so that NaN is bad.
-        !((f64::from(g) - want).abs() <= tolerance)
+        {
+            let distance = (f64::from(g) - want).abs();
+            distance.is_nan() || distance > tolerance
+        }
     });
     match bad {
         None => Ok(()),
@@ -82,6 +85,15 @@ pub fn exactly<T: PartialEq + Copy + Sync + std::fmt::Debug>(
     match got.par_iter().enumerate().position_first(|(i, g)| *g != want(i)) {
         None => Ok(()),
         Some(i) => Err(format!("element {i} is {:?}, not {:?}", got[i], want(i))),
+    }
+}
+
+/// Compares two pictures: values may be rounded to neighbouring levels.
+pub fn within_a_level(got: &[u8], want: &[u8]) -> Result<(), String> {
+    same_length(got.len(), want.len())?;
+    match got.iter().zip(want).position(|(&g, &w)| g.abs_diff(w) > 1) {
+        None => Ok(()),
+        Some(i) => Err(format!("value {i} is {}, not {} (± 1)", got[i], want[i])),
     }
 }
 

@@ -4,12 +4,14 @@
 //! which times them, has the answer checked, and makes the row.
 
 mod cast;
+mod conv2d;
 mod copy;
 mod create;
 mod data;
 mod launch;
 mod limits;
 mod map;
+mod photo;
 mod reduce;
 mod size;
 mod timing;
@@ -71,9 +73,11 @@ const FAMILIES: &[&Family] = &[
     &map::FAMILY,
     &reduce::FAMILY,
     &copy::FAMILY,
+    &conv2d::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
+    &photo::FAMILY,
 ];
 
 fn only_help() -> String {
@@ -228,7 +232,7 @@ struct Session {
     limits: Vec<Limits>,
     data: Option<Data>,
     /// What the photograph became on the devices before.
-    photos: Vec<(&'static str, Vec<f32>)>,
+    photos: Vec<(&'static str, Vec<u8>)>,
     only: Only,
     progress: ProgressBar,
 }
@@ -385,6 +389,18 @@ impl Bench<'_> {
         self.session.rows.push(row);
     }
 
+    /// Compares a picture with what the first device made of it: at most one level apart.
+    pub fn as_elsewhere(&mut self, op: &'static str, picture: &[u8]) -> Result<(), String> {
+        match self.session.photos.iter().find(|(name, _)| *name == op) {
+            Some((_, first)) => data::within_a_level(picture, first)
+                .map_err(|e| format!("it differs from the first device's: {e}")),
+            None => {
+                self.session.photos.push((op, picture.to_vec()));
+                Ok(())
+            }
+        }
+    }
+
     /// Something for stderr, beside the progress bar.
     fn note(&self, text: impl std::fmt::Display) {
         self.session.progress.suspend(|| output::note(text));
@@ -401,7 +417,8 @@ mod tests {
         let mut seen = HashSet::new();
         for f in FAMILIES {
             for name in f.ops.iter().chain([&f.name]) {
-                assert!(seen.insert(*name) || *name == f.name && f.ops == [f.name], "{name}");
+                // A family may be called like its first operation.
+                assert!(seen.insert(*name) || *name == f.name && f.ops[0] == f.name, "{name}");
             }
         }
     }

@@ -1,0 +1,215 @@
+//! The program `clan` as its users run it: answers on stdout, exit codes, messages on stderr.
+#![cfg(feature = "cli")]
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::process::{Command, Output, Stdio};
+
+fn clan(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clan"));
+    command.args(args).env_remove("CLAN_DEVICE").env_remove("RUST_LOG");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    clan(args).output().unwrap()
+}
+
+fn stdout(out: &Output) -> String {
+    String::from_utf8(out.stdout.clone()).unwrap()
+}
+
+fn stderr(out: &Output) -> String {
+    String::from_utf8(out.stderr.clone()).unwrap()
+}
+
+/// The only thing on stdout, as JSON.
+fn json(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", stdout(out)))
+}
+
+fn keys(v: &Value) -> BTreeSet<&str> {
+    v.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// Fails with code 2, says all of `words`, and writes nothing to stdout.
+fn refused(out: &Output, words: &[&str]) {
+    let err = stderr(out);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert!(out.stdout.is_empty(), "{}", stdout(out));
+    for word in words {
+        assert!(err.contains(word), "{word:?} is missing in {err}");
+    }
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+#[test]
+fn help_names_commands_exit_codes_and_examples() {
+    let out = run(&["--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    for word in ["devices", "verify", "bench", "Exit codes", "CLAN_DEVICE"] {
+        assert!(stdout(&out).contains(word), "{word}");
+    }
+    for command in ["devices", "verify", "bench"] {
+        let out = run(&[command, "--help"]);
+        assert_eq!(out.status.code(), Some(0));
+        assert!(stdout(&out).contains("Examples:"), "{command}");
+        assert!(stdout(&out).contains("--json"), "{command}");
+    }
+    refused(&run(&[]), &["Usage"]);
+    refused(&run(&["nonsense"]), &["nonsense"]);
+    refused(&run(&["devices", "--nonsense"]), &["--nonsense"]);
+}
+
+#[test]
+fn devices_as_json() {
+    let out = run(&["devices", "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let v = json(&out);
+    assert_eq!(keys(&v), ["default", "devices", "opencl"].into());
+    assert_eq!(keys(&v["opencl"]), ["loader", "reason"].into());
+    let devices = v["devices"].as_array().unwrap();
+    assert!(v["default"].as_u64().unwrap() < devices.len() as u64);
+    // Either there are OpenCL devices, or it says why not.
+    assert_eq!(devices.len() > 1, v["opencl"]["reason"].is_null(), "{v}");
+    for (i, d) in devices.iter().enumerate() {
+        assert_eq!(d["index"], i);
+        assert_eq!(
+            keys(d),
+            [
+                "index",
+                "name",
+                "platform",
+                "vendor",
+                "driver",
+                "kind",
+                "compute_units",
+                "global_bytes",
+                "max_alloc_bytes",
+                "constant_bytes",
+                "local_bytes",
+                "max_work_group",
+                "fp64",
+                "fp16",
+            ]
+            .into()
+        );
+        assert!(d["compute_units"].as_u64().unwrap() > 0);
+        assert!(d["max_alloc_bytes"].as_u64().unwrap() > 0);
+        assert!(d["fp64"].is_boolean() && d["fp16"].is_boolean());
+    }
+    assert_eq!(devices[0]["kind"], "host");
+    assert_eq!(devices.iter().filter(|d| d["kind"] == "host").count(), 1);
+}
+
+#[test]
+fn devices_as_a_table() {
+    let out = clan(&["devices"]).env("CLAN_DEVICE", "host").output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let text = stdout(&out);
+    assert!(text.contains("0*") && text.contains("CLAN_DEVICE=host"), "{text}");
+}
+
+#[test]
+fn unknown_devices_are_refused_with_the_list() {
+    for command in ["bench", "verify"] {
+        let out = run(&[command, "--device", "no such device"]);
+        refused(&out, &["no such device", "0: host"]);
+    }
+    refused(&run(&["bench", "--device", "4711"]), &["4711", "0: host"]);
+    let out = clan(&["devices", "--json"]).env("CLAN_DEVICE", "nonsense").output().unwrap();
+    refused(&out, &["CLAN_DEVICE", "nonsense", "0: host"]);
+}
+
+#[test]
+fn absurd_sizes_are_refused() {
+    for size in ["0", "0K", "1X", "", "1.5M", "-5", "99999999999999999999", "17179869184G"] {
+        refused(&run(&["bench", "--device", "host", &format!("--size={size}")]), &["--size"]);
+    }
+    // A size, but more than the device holds.
+    let out = run(&["bench", "--device", "host", "--size", "1048576G"]);
+    refused(&out, &["--size", "host", "or less"]);
+}
+
+#[test]
+fn unknown_families_are_refused_with_the_list() {
+    let out = run(&["bench", "--device", "host", "--only", "map,nonsense"]);
+    refused(&out, &["nonsense", "map", "reduce", "conv2d", "photo", "transpose"]);
+}
+
+#[test]
+fn a_small_bench_as_json() {
+    // What a default device would be does not matter when one is named.
+    let out = clan(&["bench", "--device", "host", "--size", "4K", "--json"])
+        .env("CLAN_DEVICE", "nonsense")
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let v = json(&out);
+    assert_eq!(keys(&v), ["devices", "rows"].into());
+    let limits = v["devices"].as_array().unwrap();
+    assert_eq!(limits.len(), 1);
+    for limit in ["copy_gb_per_s", "fma_gflop_per_s"] {
+        assert!(limits[0][limit].as_f64().unwrap() > 0.01, "{limit}");
+    }
+    let rows = v["rows"].as_array().unwrap();
+    for row in rows {
+        assert_eq!(
+            keys(row),
+            [
+                "op",
+                "dtype",
+                "shape",
+                "device",
+                "median_s",
+                "bytes",
+                "flops",
+                "gb_per_s",
+                "gflop_per_s",
+                "of_limit",
+                "vs_host",
+                "ok",
+            ]
+            .into()
+        );
+        assert_eq!(row["ok"], true, "{row}");
+        assert_eq!(row["device"], limits[0]["device"]);
+        assert!(row["vs_host"].is_null());
+        let (s, bytes) = (row["median_s"].as_f64().unwrap(), row["bytes"].as_f64().unwrap());
+        assert!(s > 0.0);
+        let rate = row["gb_per_s"].as_f64().unwrap();
+        assert!((rate - bytes / s / 1e9).abs() <= 1e-6 * rate, "{row}");
+        assert_eq!(row["of_limit"].is_number(), bytes > 0.0);
+    }
+    let ops: BTreeSet<&str> = rows.iter().map(|r| r["op"].as_str().unwrap()).collect();
+    for op in ["a*x+y", "sum", "sum_axis0", "sum_axis1", "argmax", "transpose", "conv2d_5x5"] {
+        assert!(ops.contains(op), "{op}");
+    }
+    assert_eq!(ops.len(), rows.len());
+    // It ends with the photograph.
+    assert_eq!(rows[rows.len() - 1]["op"], "edges");
+    let sum = rows.iter().find(|r| r["op"] == "sum").unwrap();
+    assert_eq!((&sum["shape"][0], &sum["bytes"]), (&Value::from(4096), &Value::from(4 * 4096)));
+}
+
+#[test]
+fn single_operations_as_a_table() {
+    let out = run(&["bench", "--device", "0", "--size", "1", "--only", "sum,create"]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let text = stdout(&out);
+    for word in ["limits:", "│ sum ", "│ full ", "│ arange "] {
+        assert!(text.contains(word), "{word:?} in {text}");
+    }
+    assert!(!text.contains("transpose") && !text.contains("sum_axis0"), "{text}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    for args in [&["devices"][..], &["devices", "--json"], &["bench", "--help"]] {
+        let mut child = clan(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert!(!stderr(&out).contains("panicked"), "{}", stderr(&out));
+        assert_eq!(out.status.code(), Some(0), "{args:?}: {}", stderr(&out));
+    }
+}
