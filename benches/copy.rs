@@ -11,10 +11,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 type View = fn(&DeviceArray<f32>) -> Result<DeviceArray<f32>>;
 
+/// Where element (i, j) of a view is in its matrix.
+type Position = fn(usize, usize) -> usize;
+
 fn views(c: &mut Criterion) {
     let xs = values(SIDE * SIDE, 1);
     // What is copied, and where its element (i, j) is in the matrix.
-    let cases: [(&str, View, fn(usize, usize) -> usize); 3] = [
+    let cases: [(&str, View, Position); 3] = [
         ("transpose", |x| Ok(x.t()), |i, j| j * SIDE + i),
         ("reversed rows", |x| x.slice(s![.., ..;-1]), |i, j| i * SIDE + SIDE - 1 - j),
         ("half the columns", |x| x.slice(s![.., ..SIDE / 2]), |i, j| i * SIDE + j),

@@ -1,6 +1,7 @@
 //! The `CLAN_*` environment variables, read in one place.
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "opencl")]
 use std::path::PathBuf;
 
 /// `CLAN_DEVICE`: the device of `Device::best`.

@@ -78,7 +78,7 @@ fn reduce_quick() {
         let want: i64 = b.to_vec().unwrap().iter().map(|&v| v as i64).sum();
         assert_eq!(b.sum().unwrap().item().unwrap(), want);
         assert_eq!(
-            (&b.dot(&b).unwrap()).item().unwrap(),
+            b.dot(&b).unwrap().item().unwrap(),
             b.to_vec().unwrap().iter().map(|&v| v as i64 * v as i64).sum::<i64>()
         );
         assert!(b.lt(0i8).any().unwrap().item().unwrap());

@@ -42,6 +42,7 @@ fn round_trip(device: cl_device_id) {
     unsafe {
         let context = clCreateContext(null(), 1, &device, None, null_mut(), &mut status);
         assert_eq!(status, CL_SUCCESS);
+        #[allow(deprecated, reason = "the queue of OpenCL 1.2, which every driver has")]
         let queue = clCreateCommandQueue(context, device, 0, &mut status);
         assert_eq!(status, CL_SUCCESS);
         let buffer = clCreateBuffer(context, CL_MEM_READ_WRITE, bytes, null_mut(), &mut status);

@@ -114,53 +114,6 @@ pub(crate) enum Ternary {
 }
 
 impl Unary {
-    /// The name of the method.
-    pub fn name(self) -> &'static str {
-        use Unary::*;
-        match self {
-            Neg => "neg",
-            Not => "not",
-            Abs => "abs",
-            Signum => "signum",
-            Recip => "recip",
-            Sqrt => "sqrt",
-            Cbrt => "cbrt",
-            Exp => "exp",
-            Exp2 => "exp2",
-            ExpM1 => "exp_m1",
-            Ln => "ln",
-            Log2 => "log2",
-            Log10 => "log10",
-            Ln1p => "ln_1p",
-            Sin => "sin",
-            Cos => "cos",
-            Tan => "tan",
-            Asin => "asin",
-            Acos => "acos",
-            Atan => "atan",
-            Sinh => "sinh",
-            Cosh => "cosh",
-            Tanh => "tanh",
-            Asinh => "asinh",
-            Acosh => "acosh",
-            Atanh => "atanh",
-            Floor => "floor",
-            Ceil => "ceil",
-            Round => "round",
-            RoundTiesEven => "round_ties_even",
-            Trunc => "trunc",
-            Fract => "fract",
-            ToDegrees => "to_degrees",
-            ToRadians => "to_radians",
-            IsNan => "is_nan",
-            IsInfinite => "is_infinite",
-            IsFinite => "is_finite",
-            CountOnes => "count_ones",
-            LeadingZeros => "leading_zeros",
-            TrailingZeros => "trailing_zeros",
-        }
-    }
-
     /// Whether the operation exists for values of `dtype`.
     pub fn takes(self, dtype: DType) -> bool {
         use Unary::*;

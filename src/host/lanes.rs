@@ -259,6 +259,7 @@ pub(crate) fn not_bool(a: &[u8], out: &mut [u8]) {
 /// # Safety
 /// `a` points to `n` values of `from.compute()` and `out` to room for `n` of `to.compute()`;
 /// they do not overlap.
+#[allow(clippy::unnecessary_cast, reason = "necessary for most pairs of types")]
 pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n: usize) {
     with_compute!(from, F => {
         // SAFETY: the caller's promise.
@@ -269,6 +270,7 @@ pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n:
                 let out = unsafe { std::slice::from_raw_parts_mut(out, n) };
                 map1(a, out, |x: F| u8::from(x != F::default()));
             }
+            #[allow(clippy::unnecessary_cast, reason = "of one of the types that F stands for")]
             DType::F16 | DType::BF16 => {
                 // SAFETY: the caller's promise.
                 let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<f32>(), n) };
@@ -287,7 +289,6 @@ pub(crate) unsafe fn cast(from: DType, to: DType, a: *const u8, out: *mut u8, n:
             _ => with_compute!(to, T => {
                 // SAFETY: the caller's promise.
                 let out = unsafe { std::slice::from_raw_parts_mut(out.cast::<T>(), n) };
-                #[allow(clippy::unnecessary_cast)]
                 map1(a, out, |x: F| x as T);
             }),
         }

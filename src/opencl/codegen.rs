@@ -67,7 +67,7 @@ pub(crate) fn output_type(dtype: DType, vec: usize) -> String {
     let _ = writeln!(text, "#define CLAN_PUT(out, i, v) {store}");
     if vec > 1 {
         let list = (0..vec).map(|k| format!("(v)[{k}]")).collect::<Vec<_>>().join(", ");
-        let at = format!("(out) + (i)");
+        let at = "(out) + (i)";
         let store = match dtype {
             DType::F16 => format!("vstorea_half{vec}_rte((float{vec})({list}), 0, {at})"),
             DType::BF16 => {

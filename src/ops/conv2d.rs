@@ -297,24 +297,29 @@ fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
 trait Sum: Copy + Default + Send + Sync {
     fn add_product(&mut self, a: Self, b: Self);
 }
-macro_rules! sums {
-    ($($t:ident: $add:expr;)*) => {$(
+macro_rules! float_sums {
+    ($($t:ident)*) => {$(
         impl Sum for $t {
             #[inline(always)]
+            #[allow(clippy::redundant_closure_call, reason = "names the parameters of a row below")]
             fn add_product(&mut self, a: $t, b: $t) {
-                let add: fn($t, $t, $t) -> $t = $add;
-                *self = add(*self, a, b);
+                *self += a * b;
             }
         }
     )*};
 }
-sums! {
-    f32: |s, a, b| s + a * b; f64: |s, a, b| s + a * b;
-    i8: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); i16: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
-    i32: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); i64: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
-    u8: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); u16: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
-    u32: |s, a, b| s.wrapping_add(a.wrapping_mul(b)); u64: |s, a, b| s.wrapping_add(a.wrapping_mul(b));
+macro_rules! int_sums {
+    ($($t:ident)*) => {$(
+        impl Sum for $t {
+            #[inline(always)]
+            fn add_product(&mut self, a: $t, b: $t) {
+                *self = self.wrapping_add(a.wrapping_mul(b));
+            }
+        }
+    )*};
 }
+float_sums!(f32 f64);
+int_sums!(i8 i16 i32 i64 u8 u16 u32 u64);
 
 /// Results of one row that are summed at once: they and their inputs stay in the first level cache.
 const STRIP: usize = 1024;

@@ -150,7 +150,8 @@ impl Op for Copy<'_> {
         let mut point = device.point;
         // 256 work-items move 16 elements each; smaller groups or memories take smaller tiles.
         let fits = |tile: usize| {
-            point.group % tile == 0 && (tile * (tile + 1) * size) as u64 <= device.local_bytes()
+            point.group.is_multiple_of(tile)
+                && (tile * (tile + 1) * size) as u64 <= device.local_bytes()
         };
         let tile = [64, 32, 16, 8].into_iter().find(|&t| fits(t));
         let Some(tile) = tile.filter(|&t| t >= 16 || size == 8) else {

@@ -58,6 +58,7 @@ pub fn fma(device: &Device, rounds: u32) -> Result<FmaChains> {
 #[derive(Clone, Copy)]
 struct Shape {
     workers: usize,
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "the host has no groups"))]
     group: usize,
     chains: usize,
     lanes: usize,

@@ -143,7 +143,7 @@ impl Op for Map<'_> {
         let point = device.point;
         let mut input = codegen::Input::new(self.fused, &nest, point);
         // Vectors need the result to be contiguous and aligned as well.
-        if strides != [1] || self.layout.offset % input.vec != 0 {
+        if strides != [1] || !self.layout.offset.is_multiple_of(input.vec) {
             input.vec = 1;
         }
         let point = if input.vec > 1 { point } else { device.scalar_point() };

@@ -229,7 +229,7 @@ impl<T: Float> Reduction<T> {
             Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.max()?;
         let one = float_constant::<T::Sum>(1.0);
         let zero = float_constant::<T::Sum>(0.0);
-        let finite = (&greatest - &greatest).eq(zero.clone()) & greatest.gt(zero);
+        let finite = (&greatest * zero.clone()).eq(zero.clone()) & greatest.gt(zero);
         let scale = finite.if_else(&greatest, one).eval()?;
         let squares =
             Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };
@@ -612,6 +612,7 @@ impl Op for Reduce<'_> {
             }
             Kind::Min | Kind::Max => with_compute!(input, T => {
                 let op = extreme::<T>(greatest);
+                #[allow(clippy::unnecessary_cast, reason = "of one of the types that T stands for")]
                 host::reduce::<T, _>(&eval, by_columns, rows, len, op, |k, v| match dtype {
                     DType::F16 => put(k, &f16::from_f32(v as f32).to_ne_bytes()),
                     DType::BF16 => put(k, &bf16::from_f32(v as f32).to_ne_bytes()),
@@ -669,7 +670,7 @@ impl Op for Reduce<'_> {
         let part = len.div_ceil(splits).next_multiple_of(if by_columns { 1 } else { input.vec });
         let splits = len.div_ceil(part);
         let partial = if splits > 1 {
-            let bytes = (rows * splits).checked_mul(16).unwrap_or(usize::MAX);
+            let bytes = (rows * splits).saturating_mul(16);
             Some(Buffer::new(&self.out.device, bytes)?)
         } else {
             None

@@ -45,11 +45,14 @@ enum Bound {
     AnyZero,
 }
 
+/// Makes an expression from three operands.
+type Build<T, U> = fn(&Expr<T>, &Expr<T>, &Expr<T>) -> Expr<U>;
+
 /// An operation on up to three operands and what it should give; the last argument says that it is
 /// computed in `f32`.
 struct MapOp<T, U> {
     name: &'static str,
-    build: fn(&Expr<T>, &Expr<T>, &Expr<T>) -> Expr<U>,
+    build: Build<T, U>,
     want: fn([Wide; 3], bool) -> Wide,
     bound: Bound,
 }
@@ -304,7 +307,7 @@ fn choose<U: Sample>(mut list: Vec<Expr<U>>, index: &DeviceArray<u8>) -> Expr<U>
                 _ => pair[0].clone(),
             })
             .collect();
-        rest = rest >> &one;
+        rest >>= &one;
     }
     list.remove(0)
 }

@@ -61,7 +61,10 @@ pub fn each(
     let bad = got.par_iter().enumerate().position_first(|(i, &g)| {
         let (want, tolerance) = want(i);
         // Not ≤, so that NaN is bad.
-        !((f64::from(g) - want).abs() <= tolerance)
+        {
+            let distance = (f64::from(g) - want).abs();
+            distance.is_nan() || distance > tolerance
+        }
     });
     match bad {
         None => Ok(()),
