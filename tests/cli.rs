@@ -140,7 +140,8 @@ fn unknown_families_are_refused_with_the_list() {
 #[test]
 fn a_small_bench_as_json() {
     // What a default device would be does not matter when one is named.
-    let out = clan(&["bench", "--device", "host", "--size", "4K", "--json"])
+    let only = "a*x+y,sum,argmax,sum_axis0,sum_axis1,transpose,conv2d,launch,edges";
+    let out = clan(&["bench", "--device", "host", "--size", "4K", "--json", "--only", only])
         .env("CLAN_DEVICE", "nonsense")
         .output()
         .unwrap();
@@ -182,7 +183,9 @@ fn a_small_bench_as_json() {
         assert_eq!(row["of_limit"].is_number(), bytes > 0.0);
     }
     let ops: BTreeSet<&str> = rows.iter().map(|r| r["op"].as_str().unwrap()).collect();
-    for op in ["a*x+y", "sum", "sum_axis0", "sum_axis1", "argmax", "transpose", "conv2d_5x5"] {
+    for op in
+        ["a*x+y", "sum", "sum_axis0", "sum_axis1", "argmax", "transpose", "conv2d_5x5", "launch"]
+    {
         assert!(ops.contains(op), "{op}");
     }
     assert_eq!(ops.len(), rows.len());
