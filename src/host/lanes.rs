@@ -83,6 +83,10 @@ impl InverseHyperbolic for f64 {
     }
 
     fn acosh_accurate(self) -> f64 {
+        // Without this the root of a large square cancels a large negative value.
+        if self < 1.0 {
+            return f64::NAN;
+        }
         if self > LARGE {
             return self.ln() + std::f64::consts::LN_2;
         }
