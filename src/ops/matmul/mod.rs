@@ -12,7 +12,7 @@ mod opencl;
 mod point;
 mod shapes;
 
-use super::{map, run};
+use super::{copy, map, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::element::{DType, Element, Number, Scalar};
@@ -208,10 +208,10 @@ impl<'a, T: Number> Product<'a, T> {
             let (node, id) = Node::result(device, &shapes.out, T::DTYPE);
             let mut p: Expr<T> = Expr::from_node(Ok(node));
             if let Some(alpha) = self.alpha {
-                p = p * alpha;
+                p *= alpha;
             }
             if let Some((beta, c)) = self.add {
-                p = p + c * beta;
+                p += c * beta;
             }
             for f in self.maps {
                 p = f(p);
@@ -264,11 +264,12 @@ impl Plan {
             false => fused.as_ref().is_none_or(|f| fits(f, &device, gemm::ARGUMENT_BYTES)),
         };
         if direct {
+            let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
             let epilogue = fused
                 .as_ref()
                 .zip(self.epilogue.as_ref())
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
-            return run(self.gemm(&self.a, &self.b, out, epilogue)?, &device);
+            return run(self.gemm(&a, &b, out, epilogue)?, &device);
         }
         // In two passes; half floats are rounded by the second.
         let compute = self.dtype.compute();
@@ -279,7 +280,7 @@ impl Plan {
         };
         let operand = |x: &RawArray| match device.is_host() && x.dtype != compute {
             true => map::eval(&Node::cast(Node::leaf(x.clone()), compute)),
-            false => Ok(x.clone()),
+            false => gathered(x),
         };
         let (a, b) = (operand(&self.a)?, operand(&self.b)?);
         run(self.gemm(&a, &b, &mut temporary, None)?, &device)?;
@@ -338,6 +339,19 @@ impl Plan {
         };
         gemm.simplify();
         Ok(gemm)
+    }
+}
+
+/// An operand as kernels read it fast: a copy of a large one whose elements are neighbours along
+/// neither of its last axes. One that broadcasts stays as it is, for the copy would be larger.
+fn gathered(x: &RawArray) -> Result<RawArray> {
+    const LARGE: usize = 1 << 16;
+    let Layout { shape, strides, .. } = &x.layout;
+    let scattered = shape.iter().zip(strides).rev().take(2).all(|(&d, &s)| d > 1 && s != 1);
+    let dense = shape.iter().zip(strides).all(|(&d, &s)| d == 1 || s != 0);
+    match !x.device().is_host() && scattered && dense && x.layout.len() >= LARGE {
+        true => copy::contiguous_copy(x),
+        false => Ok(x.clone()),
     }
 }
 

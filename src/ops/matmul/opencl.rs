@@ -2,9 +2,8 @@
 //! and launches it.
 
 use super::gemm::{Gemm, Matrix};
-use super::point::{Direct, Panel, Stream, Tile};
+use super::point::{Direct, Panel, Stream, Tile, is_cpu};
 use crate::backend::Buffer;
-use crate::device::DeviceKind;
 use crate::element::DType;
 use crate::error::Result;
 use crate::expr::fused::Nest;
@@ -34,7 +33,7 @@ pub(super) struct Choice {
 /// The one place that decides. Further kernels (matrix units) come before the portable ones here,
 /// by type, precision and what the device was found to have.
 pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
-    let cpu = device.info.kind == DeviceKind::Cpu;
+    let cpu = is_cpu(device);
     let size = sum_bytes(gemm.dtype);
     if gemm.n == 1 {
         let by_columns = gemm.m > 1 && gemm.a.row.unsigned_abs() < gemm.a.column.unsigned_abs();
@@ -89,7 +88,15 @@ pub(super) fn run(mut gemm: Gemm<'_>, device: &ClDevice) -> Result<()> {
         gemm = transposed(gemm);
     }
     let choice = choose(&gemm, device);
-    log::trace!("matmul: {}×{}×{} in {} by {choice}", gemm.m, gemm.n, gemm.k, gemm.batches());
+    log::trace!(
+        "matmul: {} of {}×{}×{}, {} {:?}, by {choice}",
+        gemm.batches(),
+        gemm.m,
+        gemm.n,
+        gemm.k,
+        gemm.dtype,
+        gemm.precision,
+    );
     let nest = gemm.epilogue.map(|e| {
         let order: Vec<usize> = (0..e.fused.shape.len()).collect();
         e.fused.nest(&order, None)
@@ -309,7 +316,7 @@ impl Call<'_> {
         }
         text.push_str(" }\n");
         // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
-        if dtype.is_float() && self.device.info.kind != DeviceKind::Cpu {
+        if dtype.is_float() && !is_cpu(self.device) {
             text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
         }
         text
