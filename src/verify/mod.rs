@@ -23,6 +23,7 @@
 mod elementwise;
 mod layouts;
 pub mod oracle;
+mod products;
 mod reductions;
 
 use crate::device::Device;
@@ -176,6 +177,7 @@ fn groups() -> Vec<Group> {
     let mut groups = elementwise::groups();
     groups.extend(reductions::groups());
     groups.extend(layouts::groups());
+    groups.extend(products::groups());
     groups
 }
 
