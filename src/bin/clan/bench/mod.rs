@@ -11,6 +11,7 @@ mod data;
 mod launch;
 mod limits;
 mod map;
+mod matmul;
 mod photo;
 mod reduce;
 mod size;
@@ -74,6 +75,7 @@ const FAMILIES: &[&Family] = &[
     &reduce::FAMILY,
     &copy::FAMILY,
     &conv2d::FAMILY,
+    &matmul::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
