@@ -89,7 +89,7 @@ impl Transpose {
     /// A CPU through OpenCL has no local memory of its own to gain from; thin matrices fill no
     /// tiles.
     fn pays_on(&self, device: &Device) -> bool {
-        let tiled = device.is_host() || device.kind() != crate::DeviceKind::Cpu;
+        let tiled = device.launch_kind() != crate::DeviceKind::Cpu;
         tiled && self.height >= 8 && self.width >= 8
     }
 
