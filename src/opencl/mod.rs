@@ -2,6 +2,8 @@
 
 pub(crate) mod codegen;
 mod discover;
+#[cfg(test)]
+mod kernels;
 pub(crate) mod launch;
 pub(crate) mod program;
 mod quirks;

