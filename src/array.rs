@@ -136,7 +136,7 @@ impl<T: Element> DeviceArray<T> {
         // Memory order is kept where the array has no gaps, so nothing is rearranged on the way.
         if let Some(slice) = array.as_slice_memory_order() {
             let mut layout =
-                Layout { shape: shape.to_vec(), strides: array.strides().to_vec(), offset: 0 };
+                Layout { shape: shape.into(), strides: array.strides().into(), offset: 0 };
             // The slice starts at the lowest address; with negative strides the first element is
             // further on. Axes of length one have strides that mean nothing.
             for (&d, s) in shape.iter().zip(&mut layout.strides) {
@@ -198,7 +198,7 @@ impl<T: Element> DeviceArray<T> {
         let node = Node {
             kind: Kind::Scalar(value.to_scalar()),
             dtype: T::DTYPE,
-            shape,
+            shape: shape.into(),
             device: Some(device.clone()),
         };
         Expr::from_node(Ok(Arc::new(node))).eval()
@@ -222,7 +222,7 @@ impl<T: Element> DeviceArray<T> {
         let one = Node {
             kind: Kind::Scalar(Scalar::U8(1)),
             dtype: DType::U8,
-            shape,
+            shape: shape.into(),
             device: Some(device.clone()),
         };
         Expr::from_node(Ok(Node::cast(Arc::new(one), T::DTYPE))).eval()
@@ -481,7 +481,7 @@ impl<T: Element> DeviceArray<T> {
         let raw = copy::contiguous(self.raw()?)?;
         Ok(Self::from_raw(RawArray {
             layout: Layout {
-                shape: shape.clone(),
+                shape: shape.as_slice().into(),
                 strides: crate::layout::row_major(&shape),
                 offset: raw.layout.offset,
             },

@@ -2,14 +2,22 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use ndarray::SliceInfoElem;
+use smallvec::{SmallVec, smallvec};
+
+/// Lengths of axes. Up to four need no allocation: small arrays spend their time in the allocator
+/// otherwise.
+pub(crate) type Dims = SmallVec<[usize; 4]>;
+
+/// Steps between neighbours along axes, in elements.
+pub(crate) type Strides = SmallVec<[isize; 4]>;
 
 /// Where the elements of an array lie in its buffer, counted in elements.
 ///
 /// Invariant: for every index inside `shape`, `offset + Σ index·stride` lies inside the buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
-    pub shape: Vec<usize>,
-    pub strides: Vec<isize>,
+    pub shape: Dims,
+    pub strides: Strides,
     pub offset: usize,
 }
 
@@ -34,8 +42,8 @@ pub(crate) fn count(op: &'static str, shape: &[usize]) -> Result<usize> {
 }
 
 /// Row-major strides of `shape`.
-pub(crate) fn row_major(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![0isize; shape.len()];
+pub(crate) fn row_major(shape: &[usize]) -> Strides {
+    let mut strides: Strides = smallvec![0; shape.len()];
     let mut step = 1isize;
     for (s, &d) in strides.iter_mut().zip(shape).rev() {
         *s = step;
@@ -47,7 +55,7 @@ pub(crate) fn row_major(shape: &[usize]) -> Vec<isize> {
 impl Layout {
     /// Row-major, from the buffer's first element.
     pub fn contiguous(shape: &[usize]) -> Layout {
-        Layout { shape: shape.to_vec(), strides: row_major(shape), offset: 0 }
+        Layout { shape: Dims::from_slice(shape), strides: row_major(shape), offset: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -87,9 +95,9 @@ impl Layout {
 
     /// Strides with which this layout reads as `shape` (broadcast aligned at the last axis).
     /// The caller has checked that it fits.
-    pub fn broadcast_strides(&self, shape: &[usize]) -> Vec<isize> {
+    pub fn broadcast_strides(&self, shape: &[usize]) -> Strides {
         let lead = shape.len() - self.shape.len();
-        let mut strides = vec![0; shape.len()];
+        let mut strides: Strides = smallvec![0; shape.len()];
         for (k, (&d, &s)) in self.shape.iter().zip(&self.strides).enumerate() {
             if d != 1 {
                 strides[lead + k] = s;
@@ -113,13 +121,13 @@ impl Layout {
         }
         Ok(Layout {
             strides: self.broadcast_strides(shape),
-            shape: shape.to_vec(),
+            shape: Dims::from_slice(shape),
             offset: self.offset,
         })
     }
 
     pub fn permute(&self, op: &'static str, axes: &[usize]) -> Result<Layout> {
-        let mut seen = vec![false; self.shape.len()];
+        let mut seen: SmallVec<[bool; 8]> = smallvec![false; self.shape.len()];
         let valid = axes.len() == self.shape.len()
             && axes.iter().all(|&a| a < seen.len() && !std::mem::replace(&mut seen[a], true));
         if !valid {
@@ -144,7 +152,7 @@ impl Layout {
     pub fn reshape(&self, shape: &[usize]) -> Option<Layout> {
         if self.len() == 0 {
             return Some(Layout {
-                shape: shape.to_vec(),
+                shape: Dims::from_slice(shape),
                 strides: row_major(shape),
                 offset: self.offset,
             });
@@ -152,7 +160,7 @@ impl Layout {
         // Runs of old axes that can be walked with one stride, outermost first.
         let (dims, strides) = coalesce(&self.shape, &[&self.strides]);
         let strides = &strides[0];
-        let mut new = vec![0isize; shape.len()];
+        let mut new: Strides = smallvec![0; shape.len()];
         let mut axis = shape.len();
         for (&d, &s) in dims.iter().zip(strides).rev() {
             // Fill this run with trailing new axes until it is used up.
@@ -170,12 +178,12 @@ impl Layout {
             }
         }
         // What is left are axes of length one.
-        Some(Layout { shape: shape.to_vec(), strides: new, offset: self.offset })
+        Some(Layout { shape: Dims::from_slice(shape), strides: new, offset: self.offset })
     }
 
     /// NumPy's basic slicing; out-of-range ends are errors, as in ndarray.
     pub fn slice(&self, op: &'static str, info: &[SliceInfoElem]) -> Result<Layout> {
-        let mut out = Layout { shape: Vec::new(), strides: Vec::new(), offset: self.offset };
+        let mut out = Layout { shape: Dims::new(), strides: Strides::new(), offset: self.offset };
         let mut axis = 0;
         let outside = |what: String, axis: usize| {
             Error::index(op, format!("{what} is outside axis {axis} of shape {:?}", self.shape))
@@ -246,9 +254,9 @@ impl Layout {
 }
 
 /// The shape that several operands broadcast to, or `None`.
-pub(crate) fn broadcast_shapes(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+pub(crate) fn broadcast_shapes(a: &[usize], b: &[usize]) -> Option<Dims> {
     let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    let mut out = long.to_vec();
+    let mut out = Dims::from_slice(long);
     let lead = long.len() - short.len();
     for (o, &d) in out[lead..].iter_mut().zip(short) {
         if *o == 1 {
@@ -262,16 +270,19 @@ pub(crate) fn broadcast_shapes(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 /// Merges neighbouring axes that every operand walks with one stride, and drops axes of length
 /// one: fewer axes, the same elements in the same order. An array of one element has no axes.
-pub(crate) fn coalesce(shape: &[usize], operands: &[&[isize]]) -> (Vec<usize>, Vec<Vec<isize>>) {
-    let mut dims: Vec<usize> = Vec::with_capacity(shape.len());
-    let mut out: Vec<Vec<isize>> =
-        operands.iter().map(|_| Vec::with_capacity(shape.len())).collect();
+pub(crate) fn coalesce(
+    shape: &[usize],
+    operands: &[impl AsRef<[isize]>],
+) -> (Dims, SmallVec<[Strides; 4]>) {
+    let mut dims = Dims::new();
+    let mut out: SmallVec<[Strides; 4]> = smallvec![Strides::new(); operands.len()];
     for (axis, &d) in shape.iter().enumerate() {
         if d == 1 {
             continue;
         }
         let merge = !dims.is_empty()
             && operands.iter().zip(&out).all(|(s, o)| {
+                let s = s.as_ref();
                 o.last().is_some_and(|&last| s[axis].checked_mul(d as isize) == Some(last))
             });
         if merge {
@@ -280,13 +291,13 @@ pub(crate) fn coalesce(shape: &[usize], operands: &[&[isize]]) -> (Vec<usize>, V
             }
             for (s, o) in operands.iter().zip(&mut out) {
                 if let Some(last) = o.last_mut() {
-                    *last = s[axis];
+                    *last = s.as_ref()[axis];
                 }
             }
         } else {
             dims.push(d);
             for (s, o) in operands.iter().zip(&mut out) {
-                o.push(s[axis]);
+                o.push(s.as_ref()[axis]);
             }
         }
     }
@@ -304,16 +315,16 @@ mod tests {
     #[test]
     fn reshape_of_views() {
         let a = l(&[4, 6]);
-        assert_eq!(a.reshape(&[2, 2, 3, 2]).unwrap().strides, [12, 6, 2, 1]);
+        assert_eq!(a.reshape(&[2, 2, 3, 2]).unwrap().strides[..], [12, 6, 2, 1]);
         assert_eq!(a.reshape(&[24, 1]).unwrap().strides[0], 1);
         let t = a.permute("t", &[1, 0]).unwrap();
         assert!(t.reshape(&[24]).is_none());
-        assert_eq!(t.reshape(&[2, 3, 4]).unwrap().strides, [3, 1, 6]);
+        assert_eq!(t.reshape(&[2, 3, 4]).unwrap().strides[..], [3, 1, 6]);
         let every_other =
             a.slice("s", &[SliceInfoElem::Slice { start: 0, end: None, step: 2 }]).unwrap();
         assert!(every_other.reshape(&[12]).is_none());
-        assert_eq!(every_other.reshape(&[2, 2, 3]).unwrap().strides, [12, 3, 1]);
-        assert_eq!(l(&[]).reshape(&[1, 1]).unwrap().shape, [1, 1]);
+        assert_eq!(every_other.reshape(&[2, 2, 3]).unwrap().strides[..], [12, 3, 1]);
+        assert_eq!(l(&[]).reshape(&[1, 1]).unwrap().shape[..], [1, 1]);
     }
 
     #[test]
@@ -344,8 +355,8 @@ mod tests {
     #[test]
     fn coalesces_what_can_be_walked_at_once() {
         let (d, s) = coalesce(&[2, 1, 3, 4], &[&[12, 7, 4, 1], &[0, 0, 4, 1]]);
-        assert_eq!((d, s), (vec![2, 12], vec![vec![12, 1], vec![0, 1]]));
-        assert_eq!(coalesce(&[1, 1], &[&[5, 5]]).0, Vec::<usize>::new());
+        assert_eq!((d, s), (smallvec![2, 12], smallvec![smallvec![12, 1], smallvec![0, 1]]));
+        assert_eq!(coalesce(&[1, 1], &[[5, 5]]).0, Dims::new());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use crate::array::RawArray;
 use crate::device::Device;
 use crate::element::{DType, Scalar};
 use crate::error::Result;
-use crate::layout::{Layout, coalesce};
+use crate::layout::{Dims, Layout, Strides, coalesce};
+use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -37,10 +38,10 @@ pub(crate) struct Leaf {
 
 /// A whole expression as both backends read it. The value is that of the last instruction.
 pub(crate) struct Fused {
-    pub insts: Vec<Inst>,
-    pub leaves: Vec<Leaf>,
-    pub scalars: Vec<Scalar>,
-    pub shape: Vec<usize>,
+    pub insts: SmallVec<[Inst; 8]>,
+    pub leaves: SmallVec<[Leaf; 2]>,
+    pub scalars: SmallVec<[Scalar; 4]>,
+    pub shape: Dims,
     pub device: Option<Device>,
 }
 
@@ -48,27 +49,26 @@ pub(crate) struct Fused {
 #[derive(Clone, Debug)]
 pub(crate) struct Nest {
     /// Lengths after merging, outermost first; empty for one element.
-    pub dims: Vec<usize>,
+    pub dims: Dims,
     /// For each leaf its strides, then those of the output when there is one.
-    pub strides: Vec<Vec<isize>>,
+    pub strides: SmallVec<[Strides; 4]>,
 }
 
 impl Fused {
     pub fn new(root: &Arc<Node>) -> Fused {
         let mut fused = Fused {
-            insts: Vec::new(),
-            leaves: Vec::new(),
-            scalars: Vec::new(),
+            insts: SmallVec::new(),
+            leaves: SmallVec::new(),
+            scalars: SmallVec::new(),
             shape: root.shape.clone(),
             device: root.device.clone(),
         };
         // Post order with a list of our own: graphs may be deep. A node met twice is emitted once.
-        let mut done: HashMap<*const Node, u32, BuildHasherDefault<PointerHasher>> =
-            HashMap::default();
-        let mut stack: Vec<(&Arc<Node>, bool)> = vec![(root, false)];
+        let mut done = Emitted::default();
+        let mut stack: SmallVec<[(&Arc<Node>, bool); 16]> = smallvec![(root, false)];
         while let Some((node, ready)) = stack.pop() {
             let id = Arc::as_ptr(node);
-            if done.contains_key(&id) {
+            if done.get(id).is_some() {
                 continue;
             }
             if !ready && !node.children().is_empty() {
@@ -76,7 +76,8 @@ impl Fused {
                 stack.extend(node.children().iter().map(|c| (c, false)));
                 continue;
             }
-            let at = |n: &Arc<Node>| done[&Arc::as_ptr(n)];
+            // Children come first.
+            let at = |n: &Arc<Node>| done.get(Arc::as_ptr(n)).unwrap_or_default();
             let op = match &node.kind {
                 Kind::Leaf(array) => fused.leaf(Some(array), &array.layout, array.dtype),
                 Kind::Iota(layout) => fused.leaf(None, layout, DType::U64),
@@ -128,15 +129,14 @@ impl Fused {
 
     /// The loops over the axes in `order` (outermost first), merged where leaves and output allow.
     pub fn nest(&self, order: &[usize], out: Option<&Layout>) -> Nest {
-        let pick = |s: &[isize]| -> Vec<isize> { order.iter().map(|&a| s[a]).collect() };
-        let mut strides: Vec<Vec<isize>> =
+        let pick = |s: &[isize]| -> Strides { order.iter().map(|&a| s[a]).collect() };
+        let mut strides: SmallVec<[Strides; 4]> =
             self.leaves.iter().map(|l| pick(&l.layout.broadcast_strides(&self.shape))).collect();
         if let Some(out) = out {
             strides.push(pick(&out.strides));
         }
-        let shape: Vec<usize> = order.iter().map(|&a| self.shape[a]).collect();
-        let refs: Vec<&[isize]> = strides.iter().map(Vec::as_slice).collect();
-        let (mut dims, mut strides) = coalesce(&shape, &refs);
+        let shape: Dims = order.iter().map(|&a| self.shape[a]).collect();
+        let (mut dims, mut strides) = coalesce(&shape, &strides);
         // One element is an axis of length one, walked as a longer one would be, so that it does
         // not make a class of layouts of its own.
         if dims.is_empty() {
@@ -151,17 +151,46 @@ impl Fused {
 
     /// The order of axes in which the widest leaves lie in memory, outermost first: results are
     /// laid out that way, so that an expression over transposed arrays still streams.
-    pub fn memory_order(&self) -> Vec<usize> {
-        let natural: Vec<usize> = (0..self.shape.len()).collect();
-        let full: Vec<&Leaf> =
-            self.leaves.iter().filter(|l| l.layout.shape == self.shape).collect();
-        if full.is_empty() || full.iter().any(|l| l.layout.is_contiguous()) {
+    pub fn memory_order(&self) -> Dims {
+        let natural: Dims = (0..self.shape.len()).collect();
+        let mut full = self.leaves.iter().filter(|l| l.layout.shape == self.shape);
+        let Some(first) = full.next() else { return natural };
+        if first.layout.is_contiguous() || full.any(|l| l.layout.is_contiguous()) {
             return natural;
         }
-        let strides = &full[0].layout.strides;
+        let strides = &first.layout.strides;
         let mut order = natural;
         order.sort_by_key(|&a| std::cmp::Reverse(strides[a].unsigned_abs()));
         order
+    }
+}
+
+/// Which instruction each node became. A list searched from its end while it is short, which
+/// nearly all are; a table beyond, because graphs may have thousands of nodes.
+#[derive(Default)]
+struct Emitted {
+    list: SmallVec<[(*const Node, u32); Emitted::SHORT]>,
+    table: HashMap<*const Node, u32, BuildHasherDefault<PointerHasher>>,
+}
+
+impl Emitted {
+    const SHORT: usize = 16;
+
+    fn get(&self, node: *const Node) -> Option<u32> {
+        if self.table.is_empty() {
+            self.list.iter().rev().find(|(n, _)| *n == node).map(|&(_, k)| k)
+        } else {
+            self.table.get(&node).copied()
+        }
+    }
+
+    fn insert(&mut self, node: *const Node, at: u32) {
+        if self.table.is_empty() && self.list.len() < Emitted::SHORT {
+            self.list.push((node, at));
+        } else {
+            self.table.extend(self.list.drain(..));
+            self.table.insert(node, at);
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use crate::array::RawArray;
 use crate::device::Device;
 use crate::element::{DType, Scalar};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Layout, broadcast_shapes};
+use crate::layout::{Dims, Layout, broadcast_shapes};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// One step of an expression. Immutable, so sharing a node shares its value.
@@ -13,7 +14,7 @@ pub(crate) struct Node {
     /// Type of the value; the half floats are computed in `f32` and rounded only when stored or
     /// cast to.
     pub dtype: DType,
-    pub shape: Vec<usize>,
+    pub shape: Dims,
     /// Where the leaves live; `None` while there are only scalars.
     pub device: Option<Device>,
 }
@@ -207,7 +208,7 @@ impl Node {
     pub fn iota(device: &Device, shape: &[usize]) -> Arc<Node> {
         Arc::new(Node {
             dtype: DType::U64,
-            shape: shape.to_vec(),
+            shape: Dims::from_slice(shape),
             device: Some(device.clone()),
             kind: Kind::Iota(Layout::contiguous(shape)),
         })
@@ -215,7 +216,7 @@ impl Node {
 
     /// A scalar of storage type `dtype`; it broadcasts to any shape.
     pub fn scalar(value: Scalar, dtype: DType) -> Arc<Node> {
-        Arc::new(Node { dtype, shape: Vec::new(), device: None, kind: Kind::Scalar(value) })
+        Arc::new(Node { dtype, shape: Dims::new(), device: None, kind: Kind::Scalar(value) })
     }
 
     pub fn unary(op: Unary, a: Arc<Node>) -> Arc<Node> {
@@ -270,7 +271,7 @@ impl Node {
             Kind::Ternary(op, abc) => Kind::Ternary(*op, abc.clone()),
             Kind::Cast(a) => Kind::Cast(a.clone()),
         };
-        Arc::new(Node { kind, dtype, shape: shape.to_vec(), device: device.cloned() })
+        Arc::new(Node { kind, dtype, shape: Dims::from_slice(shape), device: device.cloned() })
     }
 
     pub fn children(&self) -> &[Arc<Node>] {
@@ -283,7 +284,7 @@ impl Node {
     }
 }
 
-fn join(op: &'static str, nodes: &[&Arc<Node>]) -> Result<Vec<usize>> {
+fn join(op: &'static str, nodes: &[&Arc<Node>]) -> Result<Dims> {
     let mut shape = nodes[0].shape.clone();
     for node in &nodes[1..] {
         shape = broadcast_shapes(&shape, &node.shape).ok_or_else(|| {
@@ -319,11 +320,14 @@ fn same_device(op: &'static str, nodes: &[&Arc<Node>]) -> Result<Option<Device>>
     Ok(found.cloned())
 }
 
+/// Nodes still to be dropped; few in an ordinary expression.
+type Pending = SmallVec<[Arc<Node>; 4]>;
+
 /// Dropping walks the graph with a list instead of the call stack, so that an expression built in
 /// a long loop does not overflow it.
 impl Drop for Node {
     fn drop(&mut self) {
-        let mut pending = Vec::new();
+        let mut pending = Pending::new();
         take_children(&mut self.kind, &mut pending);
         while let Some(node) = pending.pop() {
             if let Some(mut node) = Arc::into_inner(node) {
@@ -333,7 +337,11 @@ impl Drop for Node {
     }
 }
 
-fn take_children(kind: &mut Kind, into: &mut Vec<Arc<Node>>) {
+fn take_children(kind: &mut Kind, into: &mut Pending) {
+    // Leaves are large; they are not moved for nothing.
+    if let Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) = kind {
+        return;
+    }
     match std::mem::replace(kind, Kind::Scalar(Scalar::Bool(false))) {
         Kind::Unary(_, a) | Kind::Cast(a) => into.push(a),
         Kind::Binary(_, ab) => into.extend(ab),

@@ -8,11 +8,12 @@ use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::{Ternary, Unary};
 use half::{bf16, f16};
 use rayon::prelude::*;
+use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 /// Elements in one chunk.
-pub(crate) const CHUNK: usize = 2048;
+pub(crate) const CHUNK: usize = 1024;
 
 /// Where an instruction's value is found.
 #[derive(Clone, Copy)]
@@ -28,8 +29,8 @@ pub(crate) struct Evaluator<'a> {
     fused: &'a Fused,
     nest: &'a Nest,
     /// The first element of every leaf; null for positions.
-    bases: Vec<*const u8>,
-    places: Vec<Place>,
+    bases: SmallVec<[*const u8; 4]>,
+    places: SmallVec<[Place; 8]>,
     slots: usize,
     len: usize,
 }
@@ -84,7 +85,7 @@ impl<'a> Evaluator<'a> {
             fused,
             nest,
             bases,
-            places: Vec::with_capacity(fused.insts.len()),
+            places: SmallVec::with_capacity(fused.insts.len()),
             slots: 0,
             len: nest.dims.iter().product(),
         };
@@ -96,7 +97,7 @@ impl<'a> Evaluator<'a> {
     /// are filled once. A result never shares a slot with an operand.
     fn assign_places(&mut self) {
         let insts = &self.fused.insts;
-        let mut last_use = vec![usize::MAX; insts.len()];
+        let mut last_use: SmallVec<[usize; 8]> = smallvec![usize::MAX; insts.len()];
         for (k, inst) in insts.iter().enumerate() {
             for a in operands(&inst.op) {
                 if !matches!(insts[a].op, Op::Scalar(_)) {
@@ -104,7 +105,7 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        let mut free: Vec<usize> = Vec::new();
+        let mut free: SmallVec<[usize; 8]> = SmallVec::new();
         for (k, inst) in insts.iter().enumerate() {
             let direct = match inst.op {
                 Op::Leaf(leaf) => self.is_direct(leaf as usize).then_some(leaf as usize),
@@ -124,7 +125,7 @@ impl<'a> Evaluator<'a> {
                 ),
             };
             self.places.push(place);
-            let mut released: Vec<usize> = operands(&inst.op).collect();
+            let mut released: SmallVec<[usize; 3]> = operands(&inst.op).collect();
             released.dedup();
             for a in released {
                 if last_use[a] == k {

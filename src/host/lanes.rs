@@ -15,17 +15,50 @@ pub(crate) trait Lane: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn fused_mul_add(a: &[Self], b: &[Self], c: &[Self], out: &mut [Self]);
 }
 
-#[inline(always)]
-fn map1<A: Copy, B>(a: &[A], out: &mut [B], f: impl Fn(A) -> B) {
-    for (o, &x) in out.iter_mut().zip(a) {
-        *o = f(x);
-    }
+/// Defines loops twice: for the processor that the program was compiled for, and on x86-64 with
+/// 256-bit vectors and fused multiply-add, used where the processor has them. Both give the same
+/// bits: Rust never contracts, and `mul_add` rounds once however it is computed.
+macro_rules! loops {
+    ($($name:ident $narrow:ident $wide:ident <$($g:ident $(: $bound:path)?),*>
+        ($($arg:ident: $type:ty),*) $body:block)*) => {$(
+        #[inline(always)]
+        fn $narrow<$($g $(: $bound)?),*>($($arg: $type),*) $body
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        fn $wide<$($g $(: $bound)?),*>($($arg: $type),*) {
+            $narrow($($arg),*)
+        }
+
+        #[inline(always)]
+        fn $name<$($g $(: $bound)?),*>($($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                // SAFETY: the processor has the features.
+                return unsafe { $wide($($arg),*) };
+            }
+            $narrow($($arg),*)
+        }
+    )*};
 }
 
-#[inline(always)]
-fn map2<A: Copy, B>(a: &[A], b: &[A], out: &mut [B], f: impl Fn(A, A) -> B) {
-    for ((o, &x), &y) in out.iter_mut().zip(a).zip(b) {
-        *o = f(x, y);
+loops! {
+    map1 map1_narrow map1_wide<A: Copy, B>(a: &[A], out: &mut [B], f: impl Fn(A) -> B) {
+        for (o, &x) in out.iter_mut().zip(a) {
+            *o = f(x);
+        }
+    }
+    map2 map2_narrow map2_wide<A: Copy, B>(a: &[A], b: &[A], out: &mut [B], f: impl Fn(A, A) -> B) {
+        for ((o, &x), &y) in out.iter_mut().zip(a).zip(b) {
+            *o = f(x, y);
+        }
+    }
+    map3 map3_narrow map3_wide<A: Copy, B: Copy>(
+        a: &[A], b: &[B], c: &[B], out: &mut [B], f: impl Fn(A, B, B) -> B
+    ) {
+        for (((o, &x), &y), &z) in out.iter_mut().zip(a).zip(b).zip(c) {
+            *o = f(x, y, z);
+        }
     }
 }
 
@@ -41,9 +74,7 @@ pub(crate) fn compare<T: Lane>(op: Binary, a: &[T], b: &[T], out: &mut [u8]) {
 }
 
 pub(crate) fn select<T: Copy>(cond: &[u8], yes: &[T], no: &[T], out: &mut [T]) {
-    for (((o, &c), &y), &n) in out.iter_mut().zip(cond).zip(yes).zip(no) {
-        *o = if c != 0 { y } else { n };
-    }
+    map3(cond, yes, no, out, |c, y, n| if c != 0 { y } else { n });
 }
 
 /// The smaller value, NaN when either is.
@@ -83,6 +114,10 @@ impl InverseHyperbolic for f64 {
     }
 
     fn acosh_accurate(self) -> f64 {
+        // Without this the root of a large square cancels a large negative value.
+        if self < 1.0 {
+            return f64::NAN;
+        }
         if self > LARGE {
             return self.ln() + std::f64::consts::LN_2;
         }
@@ -192,9 +227,7 @@ macro_rules! float_lane {
                 }
             }
             fn fused_mul_add(a: &[$t], b: &[$t], c: &[$t], out: &mut [$t]) {
-                for (((o, &x), &y), &z) in out.iter_mut().zip(a).zip(b).zip(c) {
-                    *o = x.mul_add(y, z);
-                }
+                map3(a, b, c, out, $t::mul_add);
             }
         }
     )*};

@@ -242,7 +242,7 @@ impl<'a> Input<'a> {
         for (k, leaf) in self.fused.leaves.iter().enumerate() {
             let c = compute(leaf.dtype);
             let s = storage(leaf.dtype);
-            let unit = self.nest.strides[k] == [1];
+            let unit = self.nest.strides[k].as_slice() == [1];
             let _ = match (leaf.array.is_some(), unit) {
                 (false, _) => Ok(()),
                 (true, false) => writeln!(
@@ -265,7 +265,7 @@ impl<'a> Input<'a> {
             text.push_str("  {\n");
             for (k, leaf) in self.fused.leaves.iter().enumerate() {
                 let c = compute(leaf.dtype);
-                let unit = self.nest.strides[k] == [1];
+                let unit = self.nest.strides[k].as_slice() == [1];
                 let _ = match (leaf.array.is_some(), unit) {
                     (false, true) => {
                         writeln!(text, "  const ulong x{k} = (ulong)(o{k} + (clan_off)i + {lane});")

@@ -10,9 +10,10 @@ use crate::expr::fuse;
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::host;
-use crate::layout::{Layout, count, row_major};
+use crate::layout::{Dims, Layout, Strides, count, row_major};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
+use smallvec::smallvec;
 use std::sync::Arc;
 
 /// Evaluates an expression into a new array, in parts where one kernel does not suffice.
@@ -35,7 +36,7 @@ pub(crate) fn eval_fitting(root: &Arc<Node>) -> Result<RawArray> {
 /// Evaluates an expression that is known to fit into one kernel into a row-major array.
 pub(crate) fn eval_row_major(root: &Arc<Node>) -> Result<RawArray> {
     let fused = Fused::new(root);
-    let order: Vec<usize> = (0..fused.shape.len()).collect();
+    let order: Dims = (0..fused.shape.len()).collect();
     eval_ordered(&fused, &order)
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn eval_into(
     dtype: DType,
 ) -> Result<()> {
     let device = out.device.clone();
-    let order: Vec<usize> = (0..layout.shape.len()).collect();
+    let order: Dims = (0..layout.shape.len()).collect();
     run(Map { fused, out, layout, dtype, order: &order }, &device)
 }
 
@@ -91,12 +92,12 @@ pub(crate) fn as_shape(
 
 /// A gapless layout whose axes lie in memory in this order, outermost first.
 fn ordered(shape: &[usize], order: &[usize]) -> Layout {
-    let lengths: Vec<usize> = order.iter().map(|&a| shape[a]).collect();
-    let mut strides = vec![0; shape.len()];
+    let lengths: Dims = order.iter().map(|&a| shape[a]).collect();
+    let mut strides: Strides = smallvec![0; shape.len()];
     for (&axis, step) in order.iter().zip(row_major(&lengths)) {
         strides[axis] = step;
     }
-    Layout { shape: shape.to_vec(), strides, offset: 0 }
+    Layout { shape: Dims::from_slice(shape), strides, offset: 0 }
 }
 
 struct Map<'a> {

@@ -543,7 +543,7 @@ impl Plan {
             strides[at[axis]] = step;
             step *= shape[at[axis]].max(1) as isize;
         }
-        Layout { shape: shape.to_vec(), strides, offset: 0 }
+        Layout { shape: shape.into(), strides: strides.into(), offset: 0 }
     }
 }
 
