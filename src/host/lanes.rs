@@ -121,10 +121,6 @@ impl InverseHyperbolic for f64 {
         if self > LARGE {
             return self.ln() + std::f64::consts::LN_2;
         }
-        // Far below zero the sum cancels to values whose logarithm exists.
-        if self < 1.0 {
-            return f64::NAN;
-        }
         let t = self - 1.0;
         (t + (t * (t + 2.0)).sqrt()).ln_1p()
     }

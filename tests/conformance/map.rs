@@ -159,7 +159,9 @@ on_every_device!(more_leaves_than_a_kernel_takes, |device| {
     // PoCL has 1,024 bytes for all arguments of a kernel; half floats are not rounded at a cut.
     let many = 70;
     let arrays: Vec<Array<f16, _>> = (0..many)
-        .map(|k| Array::from_shape_fn(33, |i| f16::from_f32(((k * 37 + i * 11) % 512) as f32 / 64.0)))
+        .map(|k| {
+            Array::from_shape_fn(33, |i| f16::from_f32(((k * 37 + i * 11) % 512) as f32 / 64.0))
+        })
         .collect();
     let mut e = on(device, &arrays[0]).expr();
     let mut want = arrays[0].mapv(f16::to_f32);
