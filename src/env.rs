@@ -61,6 +61,21 @@ pub(crate) fn assume_kind() -> Result<Option<DeviceKind>> {
     }
 }
 
+/// `CLAN_MATRIX_UNITS`: whether products may use them; `off` for comparison, or to get around one
+/// that is wrong.
+#[cfg(feature = "opencl")]
+pub(crate) fn matrix_units() -> Result<bool> {
+    match text("CLAN_MATRIX_UNITS")?.as_deref() {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(Error::new(
+            ErrorKind::Config,
+            "CLAN_MATRIX_UNITS",
+            format!("{other:?} is neither \"on\" nor \"off\"; unset it to use matrix units"),
+        )),
+    }
+}
+
 /// A variable's value; set to nothing counts as not set.
 fn text(name: &'static str) -> Result<Option<String>> {
     match std::env::var(name) {

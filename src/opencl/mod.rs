@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
 use ocl::core::{self, CommandQueue, Context, DeviceId, Event, Mem, MemFlags, PlatformId};
 use program::Programs;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -35,6 +36,8 @@ pub(crate) struct ClDevice {
     pool: Pool<ClBlock>,
     event_per_launch: bool,
     pub programs: Programs,
+    /// What was found out about the device by trying, by name.
+    probes: Mutex<HashMap<&'static str, bool>>,
 }
 
 /// How element-wise and reducing kernels are shaped for a device.
@@ -132,7 +135,20 @@ impl ClDevice {
             }),
             event_per_launch: quirks::event_per_launch(info),
             programs: Programs::default(),
+            probes: Mutex::default(),
         }
+    }
+
+    /// The answer of `try_it`, which runs once for each name unless two threads ask at a time.
+    pub fn probe(&self, name: &'static str, try_it: impl FnOnce() -> bool) -> bool {
+        let probes = || self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&known) = probes().get(name) {
+            return known;
+        }
+        // No lock is held meanwhile: trying launches kernels.
+        let answer = try_it();
+        probes().insert(name, answer);
+        answer
     }
 
     /// The point for element-wise kernels that load one element at a time.

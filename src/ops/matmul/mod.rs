@@ -11,6 +11,8 @@ mod opencl;
 #[cfg(feature = "opencl")]
 mod point;
 mod shapes;
+#[cfg(feature = "opencl")]
+mod units;
 
 use super::{map, run};
 use crate::array::{DeviceArray, RawArray};
@@ -268,6 +270,13 @@ impl Plan {
                 .as_ref()
                 .zip(self.epilogue.as_ref())
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
+            #[cfg(feature = "opencl")]
+            if let Some(unit) = units::choose(&device, &self.shapes, self.dtype, self.precision)? {
+                let (a, b) = units::operands(unit, &self.a, &self.b)?;
+                let mut gemm = self.gemm(&a, &b, out, epilogue)?;
+                gemm.unit = Some(unit);
+                return run(gemm, &device);
+            }
             return run(self.gemm(&self.a, &self.b, out, epilogue)?, &device);
         }
         // In two passes; half floats are rounded by the second.
@@ -333,7 +342,8 @@ impl Plan {
             out_offset: offset,
             out_row: n as isize,
             out_dtype,
-            precision: self.precision,
+            #[cfg(feature = "opencl")]
+            unit: None,
             epilogue,
         };
         gemm.simplify();

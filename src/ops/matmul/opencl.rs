@@ -3,6 +3,7 @@
 
 use super::gemm::{Gemm, Matrix};
 use super::point::{Direct, Panel, Stream, Tile};
+use super::units::Unit;
 use crate::backend::Buffer;
 use crate::device::DeviceKind;
 use crate::element::DType;
@@ -23,6 +24,8 @@ pub(super) enum Kernel {
     Rows(Stream),
     /// A matrix with a vector, the matrix's columns contiguous.
     Columns(Stream),
+    /// Matrix units.
+    Unit(&'static Unit),
 }
 
 /// Which kernel computes a product, and into how many parts it cuts k.
@@ -34,6 +37,11 @@ pub(super) struct Choice {
 /// The one place that decides. Further kernels (matrix units) come before the portable ones here,
 /// by type, precision and what the device was found to have.
 pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
+    if let Some(unit) = gemm.unit {
+        let units = device.info.compute_units.max(1);
+        let (splits, _) = unit.plan(gemm.m, gemm.n, gemm.k, gemm.batches(), units);
+        return Choice { kernel: Kernel::Unit(unit), splits };
+    }
     let cpu = device.info.kind == DeviceKind::Cpu;
     let size = sum_bytes(gemm.dtype);
     if gemm.n == 1 {
@@ -100,6 +108,7 @@ pub(super) fn run(mut gemm: Gemm<'_>, device: &ClDevice) -> Result<()> {
         Kernel::Panel(p) => p.pk,
         Kernel::Rows(_) | Kernel::Columns(_) => 16,
         Kernel::Direct(_) => 1,
+        Kernel::Unit(u) => u.bk,
     };
     let part = gemm.k.div_ceil(choice.splits).next_multiple_of(unit);
     let splits = gemm.k.div_ceil(part);
@@ -266,7 +275,7 @@ impl Call<'_> {
         self.device.programs.get(self.device, g.op, ("matmul", key), || {
             let mut text = head;
             text.push_str(codegen::PRELUDE);
-            text.push_str(&codegen::output_type(g.out_dtype, chunk(g.dtype)));
+            text.push_str(&codegen::output_type(g.out_dtype, if appended.is_empty() { chunk(g.dtype) } else { 2 }));
             text.push_str(&format!("typedef {} clan_result;\n", codegen::compute(g.out_dtype)));
             if let Some(input) = &input {
                 text.push_str(&input.text());
@@ -398,6 +407,22 @@ impl Call<'_> {
                     "matmul_tiled",
                     t.group(),
                     vec![Own::Index(tiles_m), Own::Index(tiles_n), Own::Index(self.total)],
+                    tiles_m * tiles_n * splits * batches,
+                )
+            }
+            Kernel::Unit(u) => {
+                let out = [g.out_offset as isize, g.out_row, g.n as isize];
+                let mut aligned = out.into_iter().chain(g.batch.iter().map(|x| x.out));
+                let out = if aligned.all(|s| s % 2 == 0) { 2 } else { 1 };
+                let defines =
+                    format!("{}#define CLAN_OUT_VEC {out}\n", u.defines(g, self.part));
+                let (tiles_m, tiles_n) = (g.m.div_ceil(u.bm), g.n.div_ceil(u.bn));
+                let text = include_str!("../../../cl/matmul_mma.cl");
+                (
+                    self.program(5, u.group(), 1, &defines, text)?,
+                    "matmul_mma",
+                    u.group(),
+                    [tiles_m, tiles_n, self.total].map(Own::Index).to_vec(),
                     tiles_m * tiles_n * splits * batches,
                 )
             }
