@@ -366,6 +366,12 @@ impl<T: Element> DeviceArray<T> {
         }
     }
 
+    /// For operations that set every element: what an earlier failure left is gone after them.
+    pub(crate) fn raw_mut(&mut self) -> &mut RawArray {
+        self.failed = None;
+        &mut self.raw
+    }
+
     /// The array as an expression.
     pub fn expr(&self) -> Expr<T> {
         Expr::from_node(self.raw().map(|raw| Node::leaf(raw.clone())))

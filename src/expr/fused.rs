@@ -4,7 +4,7 @@ use super::node::{Binary, Kind, Node, Ternary, Unary};
 use crate::array::RawArray;
 use crate::device::Device;
 use crate::element::{DType, Scalar};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, Strides, coalesce};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(crate) enum Op {
     Leaf(u32),
     Scalar(u32),
+    /// What an epilogue starts from; see [`Kind::Result`].
+    Result(u64),
     Unary(Unary, u32),
     Binary(Binary, [u32; 2]),
     Ternary(Ternary, [u32; 3]),
@@ -85,6 +87,7 @@ impl Fused {
                     fused.scalars.push(*value);
                     Op::Scalar(fused.scalars.len() as u32 - 1)
                 }
+                Kind::Result(id) => Op::Result(*id),
                 Kind::Unary(op, a) => Op::Unary(*op, at(a)),
                 Kind::Binary(op, [a, b]) => Op::Binary(*op, [at(a), at(b)]),
                 Kind::Ternary(op, [a, b, c]) => Op::Ternary(*op, [at(a), at(b), at(c)]),
@@ -124,7 +127,18 @@ impl Fused {
 
     /// Refuses types that the device does not compute in.
     pub fn check(&self, op: &'static str, device: &Device) -> Result<()> {
-        self.insts.iter().try_for_each(|i| device.require(op, i.dtype))
+        self.check_epilogue(op, device, None)
+    }
+
+    /// The same for the epilogue of operation `id`, the only place where its result has a value.
+    pub fn check_epilogue(&self, op: &'static str, device: &Device, id: Option<u64>) -> Result<()> {
+        self.insts.iter().try_for_each(|i| match i.op {
+            Op::Result(other) if id != Some(other) => Err(Error::argument(
+                op,
+                "the expression contains the result of a product from inside its `map`; it has a value only there",
+            )),
+            _ => device.require(op, i.dtype),
+        })
     }
 
     /// The loops over the axes in `order` (outermost first), merged where leaves and output allow.

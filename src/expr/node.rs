@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Dims, Layout, broadcast_shapes};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One step of an expression. Immutable, so sharing a node shares its value.
 pub(crate) struct Node {
@@ -25,6 +26,9 @@ pub(crate) enum Kind {
     /// The position itself: a leaf over an imaginary buffer 0, 1, 2, …
     Iota(Layout),
     Scalar(Scalar),
+    /// The element that an operation is about to store: what its epilogue starts from. The number
+    /// tells one operation from another.
+    Result(u64),
     Unary(Unary, Arc<Node>),
     Binary(Binary, [Arc<Node>; 2]),
     Ternary(Ternary, [Arc<Node>; 3]),
@@ -214,6 +218,20 @@ impl Node {
         })
     }
 
+    /// What the epilogue of an operation starts from: an element of `shape` on `device`, and the
+    /// number by which [`super::split::replace`] finds it again.
+    pub fn result(device: &Device, shape: &[usize], dtype: DType) -> (Arc<Node>, u64) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let node = Node {
+            kind: Kind::Result(id),
+            dtype,
+            shape: Dims::from_slice(shape),
+            device: Some(device.clone()),
+        };
+        (Arc::new(node), id)
+    }
+
     /// A scalar of storage type `dtype`; it broadcasts to any shape.
     pub fn scalar(value: Scalar, dtype: DType) -> Arc<Node> {
         Arc::new(Node { dtype, shape: Dims::new(), device: None, kind: Kind::Scalar(value) })
@@ -266,6 +284,7 @@ impl Node {
             Kind::Leaf(a) => Kind::Leaf(a.clone()),
             Kind::Iota(l) => Kind::Iota(l.clone()),
             Kind::Scalar(s) => Kind::Scalar(*s),
+            Kind::Result(id) => Kind::Result(*id),
             Kind::Unary(op, a) => Kind::Unary(*op, a.clone()),
             Kind::Binary(op, ab) => Kind::Binary(*op, ab.clone()),
             Kind::Ternary(op, abc) => Kind::Ternary(*op, abc.clone()),
@@ -276,7 +295,7 @@ impl Node {
 
     pub fn children(&self) -> &[Arc<Node>] {
         match &self.kind {
-            Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) => &[],
+            Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) | Kind::Result(_) => &[],
             Kind::Unary(_, a) | Kind::Cast(a) => std::slice::from_ref(a),
             Kind::Binary(_, ab) => ab,
             Kind::Ternary(_, abc) => abc,
@@ -346,6 +365,6 @@ fn take_children(kind: &mut Kind, into: &mut Pending) {
         Kind::Unary(_, a) | Kind::Cast(a) => into.push(a),
         Kind::Binary(_, ab) => into.extend(ab),
         Kind::Ternary(_, abc) => into.extend(abc),
-        Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) => {}
+        Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) | Kind::Result(_) => {}
     }
 }

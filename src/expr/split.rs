@@ -2,6 +2,7 @@
 
 use super::fused::Fused;
 use super::node::{Kind, Node};
+use crate::device::Device;
 use crate::error::Result;
 use crate::ops::map;
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,28 @@ pub(crate) fn fuse(root: &Arc<Node>) -> Result<Fused> {
         return Ok(fused);
     }
     Ok(Fused::new(&split(root, room)?))
+}
+
+/// Whether one kernel takes all of an expression beside `own` bytes of other arguments.
+pub(crate) fn fits(fused: &Fused, device: &Device, own: usize) -> bool {
+    let leaf = 16 + 8 * fused.shape.len();
+    let own = own + 24 * fused.shape.len();
+    let room = device.info().argument_bytes.saturating_sub(own) / leaf;
+    fused.leaves.len() + fused.scalars.len() <= room.min(64)
+        && fused.insts.len() <= MAX_INSTRUCTIONS
+}
+
+/// The same expression with `value` in the place of the result of operation `id`.
+pub(crate) fn replace(root: &Arc<Node>, id: u64, value: &Arc<Node>) -> Result<Arc<Node>> {
+    let mut new: HashMap<*const Node, Arc<Node>> = HashMap::new();
+    for node in post_order(root) {
+        let replaced = match node.kind {
+            Kind::Result(other) if other == id => value.clone(),
+            _ => rebuild(&node, |c| new[&Arc::as_ptr(c)].clone())?,
+        };
+        new.insert(Arc::as_ptr(&node), replaced);
+    }
+    Ok(new.remove(&Arc::as_ptr(root)).unwrap_or_else(|| root.clone()))
 }
 
 /// Makes an equal expression that has at most `max_leaves` distinct arrays and a bounded number of
@@ -113,7 +136,9 @@ fn rebuild(node: &Arc<Node>, new: impl Fn(&Arc<Node>) -> Arc<Node>) -> Result<Ar
         Kind::Binary(op, [a, b]) => Kind::Binary(*op, [new(a), new(b)]),
         Kind::Ternary(op, [a, b, c]) => Kind::Ternary(*op, [new(a), new(b), new(c)]),
         Kind::Cast(a) => Kind::Cast(new(a)),
-        Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) => return Ok(node.clone()),
+        Kind::Leaf(_) | Kind::Iota(_) | Kind::Scalar(_) | Kind::Result(_) => {
+            return Ok(node.clone());
+        }
     };
     Ok(Arc::new(Node {
         kind,

@@ -208,7 +208,8 @@ impl<'a> Evaluator<'a> {
             // the instructions name, results never overlap operands (see `assign_places`).
             unsafe {
                 match inst.op {
-                    Op::Scalar(_) => {}
+                    // `Fused::check` refuses results: they are replaced before anything is evaluated.
+                    Op::Scalar(_) | Op::Result(_) => {}
                     Op::Leaf(leaf) => self.gather(leaf as usize, start, out, n),
                     Op::Unary(op, a) => {
                         let from = self.fused.insts[a as usize].dtype;
@@ -313,7 +314,7 @@ impl<'a> Evaluator<'a> {
 
 fn operands(op: &Op) -> impl Iterator<Item = usize> + use<> {
     let (list, n) = match *op {
-        Op::Leaf(_) | Op::Scalar(_) => ([0; 3], 0),
+        Op::Leaf(_) | Op::Scalar(_) | Op::Result(_) => ([0; 3], 0),
         Op::Unary(_, a) | Op::Cast(a) => ([a, 0, 0], 1),
         Op::Binary(_, [a, b]) => ([a, b, 0], if a == b { 1 } else { 2 }),
         Op::Ternary(_, abc) => (abc, 3),

@@ -4,6 +4,7 @@
 //!
 //! - `CLAN_PARAMS`, `CLAN_ARGS`: the expression's kernel parameters, and the same as arguments;
 //! - `clan_at(i CLAN_ARGS)`: element `i` in the order of the nest, in the compute type `clan_t`;
+//! - for an epilogue `clan_at(i, p CLAN_ARGS)`, where `p` is the element computed so far;
 //! - `clan_vec(i, v CLAN_ARGS)`: elements `i .. i + CLAN_VEC` where the leaves are contiguous.
 //!
 //! The text depends on the expression's form and the class of its layouts (strides 0, 1 or any),
@@ -146,6 +147,8 @@ impl<'a> Input<'a> {
             match inst.op {
                 Op::Leaf(k) => put(0, 0, &[k]),
                 Op::Scalar(k) => put(1, 0, &[k]),
+                // Whose result it is does not show in the text.
+                Op::Result(_) => put(6, 0, &[]),
                 Op::Unary(op, a) => put(2, op as u8, &[a]),
                 Op::Binary(op, ab) => put(3, op as u8, &ab),
                 Op::Ternary(op, abc) => put(4, op as u8, &abc),
@@ -194,9 +197,17 @@ impl<'a> Input<'a> {
         let mut text = format!("typedef {out} clan_t;\n#define CLAN_VEC {}\n", self.vec);
         let _ = writeln!(text, "#define CLAN_PARAMS {params}\n#define CLAN_ARGS {args}");
 
+        // What an epilogue starts from.
+        let result = self.fused.insts.iter().find(|i| matches!(i.op, Op::Result(_)));
+
         // The value from loaded leaves and constants.
         let list = |typed: bool| -> String {
             let mut parts = Vec::new();
+            if let Some(inst) = result {
+                let t =
+                    if typed { format!("const {} ", compute(inst.dtype)) } else { String::new() };
+                parts.push(format!("{t}p"));
+            }
             for (k, leaf) in self.fused.leaves.iter().enumerate() {
                 let t =
                     if typed { format!("const {} ", compute(leaf.dtype)) } else { String::new() };
@@ -219,7 +230,8 @@ impl<'a> Input<'a> {
         let _ = writeln!(text, "  return t{};\n}}", self.fused.insts.len() - 1);
 
         // One element.
-        text.push_str("static inline clan_t clan_at(const clan_ix i CLAN_PARAMS) {\n");
+        let p = result.map_or(String::new(), |i| format!(", const {} p", compute(i.dtype)));
+        let _ = writeln!(text, "static inline clan_t clan_at(const clan_ix i{p} CLAN_PARAMS) {{");
         text.push_str(&coordinates(dims));
         for (k, leaf) in self.fused.leaves.iter().enumerate() {
             let at = position(&format!("o{k}"), &format!("s{k}_"), &self.nest.strides[k]);
@@ -335,6 +347,7 @@ impl<'a> Input<'a> {
         match inst.op {
             Op::Leaf(leaf) => format!("x{leaf}"),
             Op::Scalar(s) => format!("c{s}"),
+            Op::Result(_) => "p".to_string(),
             Op::Unary(op, a) => unary(op, ty(a), &format!("t{a}")),
             Op::Binary(op, [a, b]) => binary(op, ty(a), &format!("t{a}"), &format!("t{b}")),
             Op::Ternary(Ternary::Select, [a, b, d]) => format!("t{a} ? t{b} : t{d}"),

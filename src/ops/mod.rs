@@ -4,6 +4,7 @@ pub(crate) mod conv2d;
 pub(crate) mod copy;
 pub mod limits;
 pub(crate) mod map;
+pub(crate) mod matmul;
 pub(crate) mod reduce;
 
 use crate::device::{Backing, Device};

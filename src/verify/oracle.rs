@@ -372,6 +372,85 @@ pub fn integer_fold(dtype: DType, values: &[Wide], product: bool) -> i128 {
     if dtype.is_signed() { i128::from(acc as i64) } else { i128::from(acc) }
 }
 
+/// An element of a matrix product.
+#[derive(Clone, Copy, Debug)]
+pub struct Dot {
+    /// The sum of its products: integers in so many bits that the lowest 64 are exact, floats in
+    /// twice the precision of `f64`.
+    pub sum: Wide,
+    /// The sum of their magnitudes.
+    pub magnitude: f64,
+    /// Their number.
+    pub terms: usize,
+}
+
+/// A matrix product by NumPy's rules. The shapes fit.
+pub fn matmul<T: Sample>(a: &ArrayViewD<'_, T>, b: &ArrayViewD<'_, T>) -> ArrayD<Dot> {
+    // A vector is a row on the left and a column on the right.
+    let left = if a.ndim() == 1 { a.view().insert_axis(Axis(0)) } else { a.view() };
+    let right = if b.ndim() == 1 { b.view().insert_axis(Axis(1)) } else { b.view() };
+    let (la, lb) = (left.ndim() - 2, right.ndim() - 2);
+    let (m, k, n) = (left.shape()[la], left.shape()[la + 1], right.shape()[lb + 1]);
+    let lead = la.max(lb);
+    let mut shape: Vec<usize> = (0..lead)
+        .map(|axis| {
+            let of = |s: &[usize], l: usize| (axis + l).checked_sub(lead).map_or(1, |x| s[x]);
+            let (x, y) = (of(left.shape(), la), of(right.shape(), lb));
+            if x == 1 { y } else { x }
+        })
+        .collect();
+    shape.extend([m, n]);
+    // The index of one operand that belongs to a leading index of the result.
+    let index = |s: &[usize], l: usize, at: &[usize], i: usize, j: usize| -> Vec<usize> {
+        let leading = at[lead - l..lead].iter().zip(s).map(|(&x, &d)| if d == 1 { 0 } else { x });
+        leading.chain([i, j]).collect()
+    };
+    let product = ArrayD::from_shape_fn(IxDyn(&shape), |at| {
+        let at = at.as_array_view().to_vec();
+        let (i, j) = (at[lead], at[lead + 1]);
+        let pairs = (0..k).map(|l| {
+            let x = left[index(left.shape(), la, &at, i, l).as_slice()].wide();
+            let y = right[index(right.shape(), lb, &at, l, j).as_slice()].wide();
+            (x, y)
+        });
+        if T::DTYPE.is_float() {
+            let products: Vec<f64> = pairs.map(|(x, y)| x.float() * y.float()).collect();
+            let magnitude = products.iter().map(|p| p.abs()).sum();
+            return Dot { sum: Wide::Float(float_sum(products)), magnitude, terms: k };
+        }
+        let sum = pairs.fold(0i128, |s, (x, y)| s.wrapping_add(x.int().wrapping_mul(y.int())));
+        Dot { sum: Wide::Int(sum), magnitude: 0.0, terms: k }
+    });
+    let product = match b.ndim() {
+        1 => product.index_axis_move(Axis(lead + 1), 0),
+        _ => product,
+    };
+    if a.ndim() == 1 { product.index_axis_move(Axis(lead), 0) } else { product }
+}
+
+impl Dot {
+    /// Whether `got` can be this sum: integers wrapped to their type exactly, floats within
+    /// (k + 2) · u · Σ|a||b|, with u half the distance from 1 to its neighbour in the type that is
+    /// computed in, plus the rounding to the type that is stored.
+    pub fn allows<T: Sample>(&self, got: T) -> bool {
+        let Wide::Float(want) = self.sum else { return got.wide().same(T::of(self.sum).wide()) };
+        let got = got.wide().float();
+        if !want.is_finite() {
+            return got == want || got.is_nan() && want.is_nan();
+        }
+        let unit = ulp(T::DTYPE.compute(), 1.0) / 2.0;
+        let sums = (self.terms + 2) as f64 * unit * self.magnitude;
+        let stored = if T::DTYPE.compute() == T::DTYPE { 0.0 } else { 0.5 * ulp(T::DTYPE, want) };
+        (got - want).abs() <= sums + stored * 1.01 + ulp(T::DTYPE.compute(), 0.0)
+    }
+}
+
+impl fmt::Debug for Wide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// What lies beyond the edge of an image in [`conv2d`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
