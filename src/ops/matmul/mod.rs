@@ -7,7 +7,7 @@
 pub(crate) mod gemm;
 mod host;
 #[cfg(feature = "opencl")]
-mod opencl;
+pub(crate) mod opencl;
 #[cfg(feature = "opencl")]
 mod point;
 mod shapes;

@@ -42,7 +42,7 @@ pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
         let (splits, _) = unit.plan(gemm.m, gemm.n, gemm.k, gemm.batches(), units);
         return Choice { kernel: Kernel::Unit(unit), splits };
     }
-    let cpu = device.info.kind == DeviceKind::Cpu;
+    let cpu = device.launch_kind == DeviceKind::Cpu;
     let size = sum_bytes(gemm.dtype);
     if gemm.n == 1 {
         let by_columns = gemm.m > 1 && gemm.a.row.unsigned_abs() < gemm.a.column.unsigned_abs();
@@ -263,7 +263,9 @@ impl Call<'_> {
             Self::major(g.a.column, g.a.row),
             Self::major(g.b.row, g.b.column),
         );
-        head.push_str(&self.types());
+        // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
+        let fma = g.dtype.is_float() && self.device.launch_kind != DeviceKind::Cpu;
+        head.push_str(&types(g.dtype, fma));
         head.push_str(&self.batch());
         // What shapes the text is its own key.
         let mut key = head.clone().into_bytes();
@@ -288,40 +290,6 @@ impl Call<'_> {
             text.push_str(appended);
             text
         })
-    }
-
-    /// The defines for the element types.
-    fn types(&self) -> String {
-        let dtype = self.gemm.dtype;
-        let (stored, sum) = (codegen::storage(dtype), sum_type(dtype));
-        let vec = 16 / dtype.size();
-        let lanes = 64 / sum_bytes(dtype);
-        let mut text = format!(
-            "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n#define CLAN_VEC {vec}\n\
-             typedef {sum} clan_sum;\ntypedef {sum}{c} clan_chunk;\n#define CLAN_CHUNK {c}\n\
-             typedef {sum}{lanes} clan_lanes;\n#define CLAN_LANES {lanes}\n",
-            codegen::load(dtype, "(a)", "(i)"),
-            c = chunk(dtype),
-        );
-        let (load, part) = match dtype {
-            DType::F16 => (format!("const float{vec} w = vloada_half{vec}(0, (p))"), ""),
-            _ => (format!("const {stored}{vec} w = *(__global const {stored}{vec}*)(p)"), ""),
-        };
-        let _ = write!(text, "#define CLAN_LOADV(r, p) {{ {load};{part}");
-        for k in 0..vec {
-            let lane = format!("w.s{k:x}");
-            let value = match dtype {
-                DType::BF16 => format!("clan_bf16({lane})"),
-                _ => format!("(clan_sum){lane}"),
-            };
-            let _ = write!(text, " (r)[{k}] = {value};");
-        }
-        text.push_str(" }\n");
-        // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
-        if dtype.is_float() && self.device.info.kind != DeviceKind::Cpu {
-            text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
-        }
-        text
     }
 
     /// The macros that walk the batch.
@@ -528,6 +496,38 @@ impl Call<'_> {
 enum Own {
     Index(usize),
     Word(u32),
+}
+
+/// The defines for the element types; with `fma` products are added by that function.
+pub(crate) fn types(dtype: DType, fma: bool) -> String {
+    let (stored, sum) = (codegen::storage(dtype), sum_type(dtype));
+    let vec = 16 / dtype.size();
+    let lanes = 64 / sum_bytes(dtype);
+    let mut text = format!(
+        "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n#define CLAN_VEC {vec}\n\
+         typedef {sum} clan_sum;\ntypedef {sum}{c} clan_chunk;\n#define CLAN_CHUNK {c}\n\
+         typedef {sum}{lanes} clan_lanes;\n#define CLAN_LANES {lanes}\n",
+        codegen::load(dtype, "(a)", "(i)"),
+        c = chunk(dtype),
+    );
+    let (load, part) = match dtype {
+        DType::F16 => (format!("const float{vec} w = vloada_half{vec}(0, (p))"), ""),
+        _ => (format!("const {stored}{vec} w = *(__global const {stored}{vec}*)(p)"), ""),
+    };
+    let _ = write!(text, "#define CLAN_LOADV(r, p) {{ {load};{part}");
+    for k in 0..vec {
+        let lane = format!("w.s{k:x}");
+        let value = match dtype {
+            DType::BF16 => format!("clan_bf16({lane})"),
+            _ => format!("(clan_sum){lane}"),
+        };
+        let _ = write!(text, " (r)[{k}] = {value};");
+    }
+    text.push_str(" }\n");
+    if fma {
+        text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
+    }
+    text
 }
 
 /// `CLAN_CHUNK`: sums in 16 bytes.

@@ -167,7 +167,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub fn of(device: &ClDevice, by_columns: bool) -> Stream {
         let point = device.reduce_point();
-        match device.info.kind {
+        match device.launch_kind {
             DeviceKind::Cpu => Stream {
                 group: 1,
                 unroll: if by_columns { 1 } else { 4 },
