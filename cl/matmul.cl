@@ -31,7 +31,7 @@
 #ifndef CLAN_STORED
 #define CLAN_STORED float // type of the operands in memory
 #define CLAN_LOAD(a, i) ((a)[i])
-#define CLAN_VEC 4 // elements in a vector of CLAN_LOADV
+// A vector of 16 bytes.
 #define CLAN_LOADV(r, p)                                                                           \
   {                                                                                                \
     const float4 w = *(__global const float4*)(p);                                                 \
@@ -64,7 +64,7 @@ typedef float clan_out_t;
 #define CLAN_A_MAJOR 1
 #define CLAN_B_MAJOR 2
 #endif
-// Elements of an operand that are loaded at once: CLAN_VEC where it is aligned, else 1.
+// Elements of an operand that are loaded at once: those of CLAN_LOADV where it is aligned, else 1.
 #ifndef CLAN_A_VEC
 #define CLAN_A_VEC 1
 #define CLAN_B_VEC 1

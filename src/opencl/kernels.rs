@@ -73,8 +73,9 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// Files that are no family's: who embeds them.
-const SHARED: &[(&str, &str)] = &[("prelude", "src/opencl/codegen.rs")];
+/// Files that are no family's: who embeds them. Kernels for one vendor's units compile nowhere else.
+const SHARED: &[(&str, &str)] =
+    &[("prelude", "src/opencl/codegen.rs"), ("matmul_mma", "src/ops/matmul/opencl.rs")];
 
 /// An expression that consists of one contiguous array.
 fn leaf(dtype: DType) -> String {

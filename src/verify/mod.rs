@@ -24,6 +24,7 @@ mod elementwise;
 mod images;
 mod layouts;
 pub mod oracle;
+mod products;
 mod reductions;
 
 use crate::device::Device;
@@ -177,7 +178,11 @@ fn groups() -> Vec<Group> {
     let mut groups = elementwise::groups();
     groups.extend(reductions::groups());
     groups.extend(layouts::groups());
+<<<<<<< HEAD
     groups.extend(images::groups());
+=======
+    groups.extend(products::groups());
+>>>>>>> matmul
     groups
 }
 

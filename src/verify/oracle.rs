@@ -400,32 +400,65 @@ pub fn matmul<T: Sample>(a: &ArrayViewD<'_, T>, b: &ArrayViewD<'_, T>) -> ArrayD
         })
         .collect();
     shape.extend([m, n]);
-    // The index of one operand that belongs to a leading index of the result.
-    let index = |s: &[usize], l: usize, at: &[usize], i: usize, j: usize| -> Vec<usize> {
-        let leading = at[lead - l..lead].iter().zip(s).map(|(&x, &d)| if d == 1 { 0 } else { x });
-        leading.chain([i, j]).collect()
-    };
-    let product = ArrayD::from_shape_fn(IxDyn(&shape), |at| {
-        let at = at.as_array_view().to_vec();
-        let (i, j) = (at[lead], at[lead + 1]);
-        let pairs = (0..k).map(|l| {
-            let x = left[index(left.shape(), la, &at, i, l).as_slice()].wide();
-            let y = right[index(right.shape(), lb, &at, l, j).as_slice()].wide();
-            (x, y)
-        });
-        if T::DTYPE.is_float() {
-            let products: Vec<f64> = pairs.map(|(x, y)| x.float() * y.float()).collect();
-            let magnitude = products.iter().map(|p| p.abs()).sum();
-            return Dot { sum: Wide::Float(float_sum(products)), magnitude, terms: k };
+    let count = shape[..lead].iter().product::<usize>();
+    let mut dots = Vec::with_capacity(count * m * n);
+    for t in 0..count {
+        // Rows of the one and columns of the other.
+        let x = matrix(&left, &shape[..lead], t).map(|v| v.wide());
+        let y = matrix(&right, &shape[..lead], t).t().map(|v| v.wide());
+        let (x, y): (Vec<Wide>, Vec<Wide>) = (x.into_iter().collect(), y.into_iter().collect());
+        for i in 0..m {
+            for j in 0..n {
+                let pairs = x[i * k..][..k].iter().zip(&y[j * k..][..k]);
+                dots.push(dot(pairs.map(|(&x, &y)| (x, y)), T::DTYPE));
+            }
         }
-        let sum = pairs.fold(0i128, |s, (x, y)| s.wrapping_add(x.int().wrapping_mul(y.int())));
-        Dot { sum: Wide::Int(sum), magnitude: 0.0, terms: k }
-    });
+    }
+    let mut dots = dots.into_iter();
+    let nothing = Dot { sum: Wide::Int(0), magnitude: 0.0, terms: 0 };
+    let product = ArrayD::from_shape_simple_fn(IxDyn(&shape), || dots.next().unwrap_or(nothing));
     let product = match b.ndim() {
         1 => product.index_axis_move(Axis(lead + 1), 0),
         _ => product,
     };
     if a.ndim() == 1 { product.index_axis_move(Axis(lead), 0) } else { product }
+}
+
+/// The matrix of an array at position `t` of leading axes that it broadcasts to.
+fn matrix<'a, T>(array: &'a ArrayViewD<'_, T>, lead: &[usize], mut t: usize) -> ArrayViewD<'a, T> {
+    let own = array.ndim() - 2;
+    let mut at = vec![0; own];
+    for (axis, &d) in lead.iter().enumerate().rev() {
+        if let Some(k) = (axis + own).checked_sub(lead.len()) {
+            at[k] = if array.shape()[k] == 1 { 0 } else { t % d };
+        }
+        t /= d;
+    }
+    let mut view = array.view();
+    for &i in &at {
+        view = view.index_axis_move(Axis(0), i);
+    }
+    view
+}
+
+fn dot(pairs: impl Iterator<Item = (Wide, Wide)>, dtype: DType) -> Dot {
+    let mut dot = Dot { sum: Wide::Int(0), magnitude: 0.0, terms: 0 };
+    if !dtype.is_float() {
+        let mut sum = 0i128;
+        for (x, y) in pairs {
+            sum = sum.wrapping_add(x.int().wrapping_mul(y.int()));
+            dot.terms += 1;
+        }
+        return Dot { sum: Wide::Int(sum), ..dot };
+    }
+    let products = pairs.map(|(x, y)| {
+        let p = x.float() * y.float();
+        dot.magnitude += p.abs();
+        dot.terms += 1;
+        p
+    });
+    let sum = float_sum(products);
+    Dot { sum: Wide::Float(sum), ..dot }
 }
 
 impl Dot {

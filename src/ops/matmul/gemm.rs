@@ -19,6 +19,7 @@ pub(super) const ARGUMENT_BYTES: usize = 320;
 /// Invariants, set up by `Plan::gemm`: no length is zero; every element that lengths and strides
 /// reach lies inside its buffer; `out` is written at different places for different indices, and
 /// overlaps an operand only where the caller knows that no product reads what another writes.
+#[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "the host needs less"))]
 pub(crate) struct Gemm<'a> {
     /// What errors name.
     pub op: &'static str,

@@ -14,12 +14,12 @@ mod shapes;
 #[cfg(feature = "opencl")]
 mod units;
 
-use super::{map, run};
+use super::{copy, map, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::element::{DType, Element, Number, Scalar};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expr::fused::Fused;
+use crate::expr::fused::{self, Fused};
 use crate::expr::node::Node;
 use crate::expr::{Expr, fits, fuse, replace};
 use crate::layout::{Layout, coalesce, row_major};
@@ -210,10 +210,10 @@ impl<'a, T: Number> Product<'a, T> {
             let (node, id) = Node::result(device, &shapes.out, T::DTYPE);
             let mut p: Expr<T> = Expr::from_node(Ok(node));
             if let Some(alpha) = self.alpha {
-                p = p * alpha;
+                p *= alpha;
             }
             if let Some((beta, c)) = self.add {
-                p = p + c * beta;
+                p += c * beta;
             }
             for f in self.maps {
                 p = f(p);
@@ -260,16 +260,22 @@ impl Plan {
             return self.finish(zero.with(self.dtype, &self.shapes.out, Some(&device)), out);
         }
         let fused = self.epilogue.as_ref().map(|(root, _)| Fused::new(root));
+        let unused = |f: &Fused| !f.insts.iter().any(|i| matches!(i.op, fused::Op::Result(_)));
+        if let (Some((root, _)), true) = (&self.epilogue, fused.as_ref().is_some_and(unused)) {
+            return self.finish(root.clone(), out);
+        }
         // The host's products come from a crate that has no epilogue and no half floats.
         let direct = match device.is_host() {
             true => fused.is_none() && self.dtype.compute() == self.dtype,
             false => fused.as_ref().is_none_or(|f| fits(f, &device, gemm::ARGUMENT_BYTES)),
         };
         if direct {
+            let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
             let epilogue = fused
                 .as_ref()
                 .zip(self.epilogue.as_ref())
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
+<<<<<<< HEAD
             #[cfg(feature = "opencl")]
             if let Some(unit) = units::choose(&device, &self.shapes, self.dtype, self.precision)? {
                 let (a, b) = units::operands(unit, &self.a, &self.b)?;
@@ -278,6 +284,9 @@ impl Plan {
                 return run(gemm, &device);
             }
             return run(self.gemm(&self.a, &self.b, out, epilogue)?, &device);
+=======
+            return run(self.gemm(&a, &b, out, epilogue)?, &device);
+>>>>>>> matmul
         }
         // In two passes; half floats are rounded by the second.
         let compute = self.dtype.compute();
@@ -288,7 +297,7 @@ impl Plan {
         };
         let operand = |x: &RawArray| match device.is_host() && x.dtype != compute {
             true => map::eval(&Node::cast(Node::leaf(x.clone()), compute)),
-            false => Ok(x.clone()),
+            false => gathered(x),
         };
         let (a, b) = (operand(&self.a)?, operand(&self.b)?);
         run(self.gemm(&a, &b, &mut temporary, None)?, &device)?;
@@ -348,6 +357,19 @@ impl Plan {
         };
         gemm.simplify();
         Ok(gemm)
+    }
+}
+
+/// An operand as kernels read it fast: a copy of a large one whose elements are neighbours along
+/// neither of its last axes. One that broadcasts stays as it is, for the copy would be larger.
+fn gathered(x: &RawArray) -> Result<RawArray> {
+    const LARGE: usize = 1 << 16;
+    let Layout { shape, strides, .. } = &x.layout;
+    let scattered = shape.iter().zip(strides).rev().take(2).all(|(&d, &s)| d > 1 && s != 1);
+    let dense = shape.iter().zip(strides).all(|(&d, &s)| d == 1 || s != 0);
+    match !x.device().is_host() && scattered && dense && x.layout.len() >= LARGE {
+        true => copy::contiguous_copy(x),
+        false => Ok(x.clone()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{Block, PARALLEL_ABOVE};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::eval::SharedOut;
 use crate::ops::matmul::gemm::Gemm;
 use rayon::prelude::*;
 
@@ -39,15 +40,16 @@ macro_rules! lanes {
 }
 lanes! { floats: f32 f64; integers: i8 i16 i32 i64 u8 u16 u32 u64 }
 
-/// Elements of a row or rows of a column that are summed apart when there are few results. Fixed,
-/// so that a result does not depend on the number of threads.
-const PIECE: usize = 1 << 16;
-/// Results up to which the sums are cut into pieces.
-const FEW: usize = 64;
 /// Sums that run side by side in a row.
 const WIDE: usize = 32;
-/// Results that are summed together down the columns: they stay in the first level cache.
-const TALL: usize = 1024;
+/// Results that are summed together down the columns: they stay in the first level cache, and their
+/// part of a row is long enough for the memory to stream.
+const TALL: usize = 4096;
+/// Parts into which the work is cut where it is large, and the least elements of one. Where there
+/// are fewer results than that, the sums themselves are cut: by the shape alone, so that a result
+/// does not depend on the number of threads.
+const PARTS: usize = 64;
+const LEAST: usize = 1 << 16;
 
 /// `result[i] = Σ matrix[i, l] · vector[l]`.
 #[derive(Clone, Copy)]
@@ -110,17 +112,29 @@ impl<T: Lanes> Streamed<T> {
         let start =
             unsafe { self.matrix.offset(first as isize * self.row + from as isize * self.column) };
         if self.by_columns() {
-            for (l, &x) in x.iter().enumerate() {
-                let column = unsafe { start.offset(l as isize * self.column) };
-                if self.row == 1 {
-                    let column = unsafe { std::slice::from_raw_parts(column, sums.len()) };
-                    for (s, &v) in sums.iter_mut().zip(column) {
-                        *s = s.add_product(v, x);
-                    }
-                } else {
+            let n = sums.len();
+            let column = |l: usize| unsafe { start.offset(l as isize * self.column) };
+            if self.row != 1 {
+                for (l, &x) in x.iter().enumerate() {
                     for (i, s) in sums.iter_mut().enumerate() {
-                        *s = s.add_product(unsafe { *column.offset(i as isize * self.row) }, x);
+                        *s = s.add_product(unsafe { *column(l).offset(i as isize * self.row) }, x);
                     }
+                }
+                return;
+            }
+            let column = |l: usize| unsafe { std::slice::from_raw_parts(column(l), n) };
+            // Four columns at a time, so that the sums are loaded and stored less often.
+            let (fours, rest) = x.as_chunks::<4>();
+            for (l, x) in fours.iter().enumerate() {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|k| column(4 * l + k));
+                for (i, s) in sums.iter_mut().enumerate() {
+                    let first = s.add_product(a[i], x[0]).add_product(b[i], x[1]);
+                    *s = first.add_product(c[i], x[2]).add_product(d[i], x[3]);
+                }
+            }
+            for (l, &x) in rest.iter().enumerate() {
+                for (s, &v) in sums.iter_mut().zip(column(4 * fours.len() + l)) {
+                    *s = s.add_product(v, x);
                 }
             }
             return;
@@ -129,16 +143,7 @@ impl<T: Lanes> Streamed<T> {
             let row = unsafe { start.offset(i as isize * self.row) };
             let mut wide = [T::ZERO; WIDE];
             if self.column == 1 {
-                let row = unsafe { std::slice::from_raw_parts(row, x.len()) };
-                let (a, b) = (row.chunks_exact(WIDE), x.chunks_exact(WIDE));
-                for (s, (&v, &x)) in wide.iter_mut().zip(a.remainder().iter().zip(b.remainder())) {
-                    *s = s.add_product(v, x);
-                }
-                for (a, b) in a.zip(b) {
-                    for (s, (&v, &x)) in wide.iter_mut().zip(a.iter().zip(b)) {
-                        *s = s.add_product(v, x);
-                    }
-                }
+                wide = dot(unsafe { std::slice::from_raw_parts(row, x.len()) }, x);
             } else {
                 for (l, &x) in x.iter().enumerate() {
                     let v = unsafe { *row.offset(l as isize * self.column) };
@@ -183,24 +188,6 @@ impl<T: Lanes> Streamed<T> {
         unsafe { self.add(sums, first, x, from) }
     }
 
-    /// Results `first .. first + n`, n at most [`TALL`], over one piece, into `sums`.
-    ///
-    /// # Safety
-    /// They lie inside the matrix.
-    unsafe fn sums(&self, sums: &mut [T], first: usize, from: usize, to: usize) {
-        // A short part of the vector at a time, without gaps.
-        let mut part = [T::ZERO; TALL];
-        for at in (from..to).step_by(TALL) {
-            let x = &mut part[..TALL.min(to - at)];
-            for (l, x) in x.iter_mut().enumerate() {
-                // SAFETY: inside the vector.
-                *x = unsafe { *self.vector.offset((at + l) as isize * self.step) };
-            }
-            // SAFETY: the caller's promise.
-            unsafe { self.add_fast(sums, first, x, at) };
-        }
-    }
-
     /// # Safety
     /// Results `first ..` exist, and nobody else writes them.
     unsafe fn store(&self, first: usize, sums: &[T]) {
@@ -211,70 +198,106 @@ impl<T: Lanes> Streamed<T> {
     }
 }
 
+/// The products of two slices of one length in [`WIDE`] sums, which stay in registers.
+#[inline(always)]
+fn dot<T: Lanes>(a: &[T], b: &[T]) -> [T; WIDE] {
+    let mut sums = [T::ZERO; WIDE];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<WIDE>(), b.as_chunks::<WIDE>());
+    for (a, b) in a.iter().zip(b) {
+        for k in 0..WIDE {
+            sums[k] = sums[k].add_product(a[k], b[k]);
+        }
+    }
+    for (s, (&a, &b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *s = s.add_product(a, b);
+    }
+    sums
+}
+
 pub(super) fn run<T: Lanes>(mut gemm: Gemm<'_>) -> Result<()> {
     let Some(first) = Block::<T>::first(&mut gemm) else { return Ok(()) };
     let gemm = &gemm;
+    let none = |_| {
+        Error::new(ErrorKind::OutOfMemory, gemm.op, "the host has no memory left for partial sums")
+    };
     let batches = gemm.batches();
     // SAFETY: `first` is of this product.
     let of = |t: usize| Streamed::new(unsafe { first.at(gemm, t) });
     let shape = of(0);
-    let pieces = if shape.rows <= FEW { shape.len.div_ceil(PIECE) } else { 1 };
-    if pieces > 1 && batches == 1 {
-        return in_pieces(gemm.op, shape, pieces);
+    let (rows, len) = (shape.rows, shape.len);
+    // A vector with gaps is copied once; a batch of them for every use.
+    let mut copy: Vec<T> = Vec::new();
+    let shared = gemm.batch.iter().all(|b| if gemm.n == 1 { b.b == 0 } else { b.a == 0 });
+    if shape.step != 1 && shared {
+        copy.try_reserve_exact(len).map_err(none)?;
+        // SAFETY: inside the vector.
+        copy.extend((0..len).map(|l| unsafe { *shape.vector.offset(l as isize * shape.step) }));
     }
-    // Rows a task: enough to be worth one, few enough to share.
-    let most = if shape.by_columns() { TALL } else { 64 };
-    let tall = (PARALLEL_ABOVE / 4 / shape.len).clamp(1, most).max(if shape.by_columns() {
-        64
-    } else {
-        1
-    });
-    let tasks = shape.rows.div_ceil(tall);
+    let tall = match shape.by_columns() {
+        true => rows.min(TALL),
+        false => (LEAST / len).clamp(1, 64).min(rows),
+    };
+    let chunks = rows.div_ceil(tall);
+    let pieces = (PARTS / (chunks * batches)).min(tall * len / LEAST).min(len).max(1);
+    let piece = len.div_ceil(pieces).next_multiple_of(WIDE);
+    let pieces = len.div_ceil(piece);
+    let mut partial: Vec<T> = Vec::new();
+    if pieces > 1 {
+        partial.try_reserve_exact(pieces * rows * batches).map_err(none)?;
+        partial.resize(pieces * rows * batches, T::ZERO);
+    }
+    let parts = SharedOut(partial.as_mut_ptr().cast());
     let task = |k: usize| {
-        let p = of(k / tasks);
-        let i = k % tasks * tall;
+        let (t, k) = (k / (chunks * pieces), k % (chunks * pieces));
+        let (i, part) = (k / pieces * tall, k % pieces);
+        let p = of(t);
         let mut sums = [T::ZERO; TALL];
-        let sums = &mut sums[..tall.min(p.rows - i)];
-        // SAFETY: tasks have disjoint results inside the product.
+        let sums = &mut sums[..tall.min(rows - i)];
+        let (from, to) = (part * piece, ((part + 1) * piece).min(len));
+        // SAFETY (all): tasks have disjoint results and partial sums, inside what they index.
         unsafe {
-            p.sums(sums, i, 0, p.len);
-            p.store(i, sums);
+            if !copy.is_empty() {
+                p.add_fast(sums, i, &copy[from..to], from);
+            } else if p.step == 1 {
+                let x = std::slice::from_raw_parts(p.vector.add(from), to - from);
+                p.add_fast(sums, i, x, from);
+            } else {
+                let mut x = [T::ZERO; 256];
+                for at in (from..to).step_by(x.len()) {
+                    let x = &mut x[..256.min(to - at)];
+                    for (l, x) in x.iter_mut().enumerate() {
+                        *x = *p.vector.offset((at + l) as isize * p.step);
+                    }
+                    p.add_fast(sums, i, x, at);
+                }
+            }
+            if pieces == 1 {
+                p.store(i, sums);
+            } else {
+                let to = parts.at::<T>((((t * pieces) + part) * rows + i) as isize);
+                to.copy_from_nonoverlapping(sums.as_ptr(), sums.len());
+            }
         }
     };
-    let work = shape.rows.saturating_mul(shape.len);
-    if work.saturating_mul(batches) <= PARALLEL_ABOVE {
-        (0..tasks * batches).for_each(task);
+    let tasks = chunks * pieces * batches;
+    if (rows * len).saturating_mul(batches) <= PARALLEL_ABOVE {
+        (0..tasks).for_each(task);
     } else {
-        let least = (PARALLEL_ABOVE / 4 / (tall * shape.len)).clamp(1, 1 << 16);
-        (0..tasks * batches).into_par_iter().with_min_len(least).for_each(task);
+        let least = (LEAST / (tall * piece)).max(1);
+        (0..tasks).into_par_iter().with_min_len(least).for_each(task);
     }
-    Ok(())
-}
-
-/// Few long sums: each is cut into pieces, joined in their order.
-fn in_pieces<T: Lanes>(op: &'static str, p: Streamed<T>, pieces: usize) -> Result<()> {
-    let mut parts: Vec<[T; FEW]> = Vec::new();
-    parts.try_reserve_exact(pieces).map_err(|_| {
-        Error::new(ErrorKind::OutOfMemory, op, "the host has no memory left for partial sums")
-    })?;
-    (0..pieces)
-        .into_par_iter()
-        .map(|piece| {
-            let mut sums = [T::ZERO; FEW];
-            // SAFETY: the piece lies inside the product.
-            unsafe {
-                p.sums(&mut sums[..p.rows], 0, piece * PIECE, ((piece + 1) * PIECE).min(p.len));
+    if pieces > 1 {
+        for (t, parts) in partial.chunks(pieces * rows).enumerate() {
+            let (sums, more) = parts.split_at(rows);
+            let mut sums = sums.to_vec();
+            for part in more.chunks(rows) {
+                for (s, &x) in sums.iter_mut().zip(part) {
+                    *s = s.add(x);
+                }
             }
-            sums
-        })
-        .collect_into_vec(&mut parts);
-    let mut sums = [T::ZERO; FEW];
-    for part in &parts {
-        for (s, &x) in sums.iter_mut().zip(part) {
-            *s = s.add(x);
+            // SAFETY: the only writer of these results.
+            unsafe { of(t).store(0, &sums) };
         }
     }
-    // SAFETY: the only writer of the results.
-    unsafe { p.store(0, &sums[..p.rows]) };
     Ok(())
 }
