@@ -178,11 +178,8 @@ fn groups() -> Vec<Group> {
     let mut groups = elementwise::groups();
     groups.extend(reductions::groups());
     groups.extend(layouts::groups());
-<<<<<<< HEAD
     groups.extend(images::groups());
-=======
     groups.extend(products::groups());
->>>>>>> matmul
     groups
 }
 

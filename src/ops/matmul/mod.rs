@@ -270,12 +270,10 @@ impl Plan {
             false => fused.as_ref().is_none_or(|f| fits(f, &device, gemm::ARGUMENT_BYTES)),
         };
         if direct {
-            let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
             let epilogue = fused
                 .as_ref()
                 .zip(self.epilogue.as_ref())
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
-<<<<<<< HEAD
             #[cfg(feature = "opencl")]
             if let Some(unit) = units::choose(&device, &self.shapes, self.dtype, self.precision)? {
                 let (a, b) = units::operands(unit, &self.a, &self.b)?;
@@ -283,10 +281,8 @@ impl Plan {
                 gemm.unit = Some(unit);
                 return run(gemm, &device);
             }
-            return run(self.gemm(&self.a, &self.b, out, epilogue)?, &device);
-=======
+            let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
             return run(self.gemm(&a, &b, out, epilogue)?, &device);
->>>>>>> matmul
         }
         // In two passes; half floats are rounded by the second.
         let compute = self.dtype.compute();

@@ -2,12 +2,8 @@
 //! and launches it.
 
 use super::gemm::{Gemm, Matrix};
-<<<<<<< HEAD
-use super::point::{Direct, Panel, Stream, Tile};
-use super::units::Unit;
-=======
 use super::point::{Direct, Panel, Stream, Tile, is_cpu};
->>>>>>> matmul
+use super::units::Unit;
 use crate::backend::Buffer;
 use crate::element::DType;
 use crate::error::Result;
@@ -40,16 +36,12 @@ pub(super) struct Choice {
 /// The one place that decides. Further kernels (matrix units) come before the portable ones here,
 /// by type, precision and what the device was found to have.
 pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
-<<<<<<< HEAD
     if let Some(unit) = gemm.unit {
         let units = device.info.compute_units.max(1);
         let (splits, _) = unit.plan(gemm.m, gemm.n, gemm.k, gemm.batches(), units);
         return Choice { kernel: Kernel::Unit(unit), splits };
     }
-    let cpu = device.launch_kind == DeviceKind::Cpu;
-=======
     let cpu = is_cpu(device);
->>>>>>> matmul
     let size = sum_bytes(gemm.dtype);
     if gemm.n == 1 {
         let by_columns = gemm.m > 1 && gemm.a.row.unsigned_abs() < gemm.a.column.unsigned_abs();
@@ -105,13 +97,12 @@ pub(super) fn run(mut gemm: Gemm<'_>, device: &ClDevice) -> Result<()> {
     }
     let choice = choose(&gemm, device);
     log::trace!(
-        "matmul: {} of {}×{}×{}, {} {:?}, by {choice}",
+        "matmul: {} of {}×{}×{}, {}, by {choice}",
         gemm.batches(),
         gemm.m,
         gemm.n,
         gemm.k,
         gemm.dtype,
-        gemm.precision,
     );
     let nest = gemm.epilogue.map(|e| {
         let order: Vec<usize> = (0..e.fused.shape.len()).collect();
@@ -279,7 +270,7 @@ impl Call<'_> {
             Self::major(g.b.row, g.b.column),
         );
         // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
-        let fma = g.dtype.is_float() && self.device.launch_kind != DeviceKind::Cpu;
+        let fma = g.dtype.is_float() && !is_cpu(self.device);
         head.push_str(&types(g.dtype, fma));
         head.push_str(&self.batch());
         // What shapes the text is its own key.
@@ -307,43 +298,6 @@ impl Call<'_> {
         })
     }
 
-<<<<<<< HEAD
-=======
-    /// The defines for the element types.
-    fn types(&self) -> String {
-        let dtype = self.gemm.dtype;
-        let (stored, sum) = (codegen::storage(dtype), sum_type(dtype));
-        let vec = 16 / dtype.size();
-        let lanes = 64 / sum_bytes(dtype);
-        let mut text = format!(
-            "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n\
-             typedef {sum} clan_sum;\ntypedef {sum}{c} clan_chunk;\n#define CLAN_CHUNK {c}\n\
-             typedef {sum}{lanes} clan_lanes;\n#define CLAN_LANES {lanes}\n",
-            codegen::load(dtype, "(a)", "(i)"),
-            c = chunk(dtype),
-        );
-        let (load, part) = match dtype {
-            DType::F16 => (format!("const float{vec} w = vloada_half{vec}(0, (p))"), ""),
-            _ => (format!("const {stored}{vec} w = *(__global const {stored}{vec}*)(p)"), ""),
-        };
-        let _ = write!(text, "#define CLAN_LOADV(r, p) {{ {load};{part}");
-        for k in 0..vec {
-            let lane = format!("w.s{k:x}");
-            let value = match dtype {
-                DType::BF16 => format!("clan_bf16({lane})"),
-                _ => format!("(clan_sum){lane}"),
-            };
-            let _ = write!(text, " (r)[{k}] = {value};");
-        }
-        text.push_str(" }\n");
-        // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
-        if dtype.is_float() && !is_cpu(self.device) {
-            text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
-        }
-        text
-    }
-
->>>>>>> matmul
     /// The macros that walk the batch.
     fn batch(&self) -> String {
         let mut params = String::new();

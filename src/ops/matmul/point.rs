@@ -6,7 +6,7 @@ use crate::opencl::ClDevice;
 
 /// Whether kernels are shaped for a CPU.
 pub(super) fn is_cpu(device: &ClDevice) -> bool {
-    device.info.kind == DeviceKind::Cpu && std::env::var("CLAN_ASSUME_KIND").as_deref() != Ok("gpu")
+    device.launch_kind == DeviceKind::Cpu
 }
 
 /// `matmul_tiled`: see the macros of the same names.
@@ -172,13 +172,8 @@ pub(crate) struct Stream {
 impl Stream {
     pub fn of(device: &ClDevice, by_columns: bool) -> Stream {
         let point = device.reduce_point();
-<<<<<<< HEAD
-        match device.launch_kind {
-            DeviceKind::Cpu => Stream {
-=======
         match is_cpu(device) {
             true => Stream {
->>>>>>> matmul
                 group: 1,
                 unroll: if by_columns { 1 } else { 4 },
                 groups: point.groups,
