@@ -52,19 +52,24 @@ CLAN_DIVISION_S(long, ulong)
 
 // Float to integer as Rust's `as`: towards zero, saturating, NaN gives 0. `low` and `high` are the
 // bounds as floats; `high` itself is already outside when the type has more bits than the float.
-#define CLAN_SATURATE(T, F, low, high, least, greatest)                                            \
+// The value is chosen in W and cut to T last: llvmpipe (Mesa 22.3 with LLVM 15) crashes when it
+// compiles the choice between a `char` from a float and others.
+#define CLAN_SATURATE(T, W, F, low, high, least, greatest)                                         \
   static inline T clan_sat_##T##_##F(F x) {                                                        \
-    return isnan(x) ? (T)0 : x <= (F)(low) ? (least) : x >= (F)(high) ? (greatest) : (T)x;         \
+    return (T)(isnan(x)        ? (W)0                                                              \
+               : x <= (F)(low)  ? (W)(least)                                                       \
+               : x >= (F)(high) ? (W)(greatest)                                                    \
+                                : (W)x);                                                           \
   }
 #define CLAN_SATURATE_ALL(F)                                                                       \
-  CLAN_SATURATE(char, F, -128, 127, (char)-128, (char)127)                                         \
-  CLAN_SATURATE(uchar, F, 0, 255, (uchar)0, (uchar)255)                                            \
-  CLAN_SATURATE(short, F, -32768, 32767, (short)-32768, (short)32767)                              \
-  CLAN_SATURATE(ushort, F, 0, 65535, (ushort)0, (ushort)65535)                                     \
-  CLAN_SATURATE(int, F, -2147483648.0f, 2147483648.0f, INT_MIN, INT_MAX)                           \
-  CLAN_SATURATE(uint, F, 0, 4294967296.0f, 0u, UINT_MAX)                                           \
-  CLAN_SATURATE(long, F, -9223372036854775808.0f, 9223372036854775808.0f, LONG_MIN, LONG_MAX)      \
-  CLAN_SATURATE(ulong, F, 0, 18446744073709551616.0f, 0ul, ULONG_MAX)
+  CLAN_SATURATE(char, int, F, -128, 127, (char)-128, (char)127)                                    \
+  CLAN_SATURATE(uchar, int, F, 0, 255, (uchar)0, (uchar)255)                                       \
+  CLAN_SATURATE(short, int, F, -32768, 32767, (short)-32768, (short)32767)                         \
+  CLAN_SATURATE(ushort, int, F, 0, 65535, (ushort)0, (ushort)65535)                                \
+  CLAN_SATURATE(int, int, F, -2147483648.0f, 2147483648.0f, INT_MIN, INT_MAX)                      \
+  CLAN_SATURATE(uint, uint, F, 0, 4294967296.0f, 0u, UINT_MAX)                                     \
+  CLAN_SATURATE(long, long, F, -9223372036854775808.0f, 9223372036854775808.0f, LONG_MIN, LONG_MAX) \
+  CLAN_SATURATE(ulong, ulong, F, 0, 18446744073709551616.0f, 0ul, ULONG_MAX)
 CLAN_SATURATE_ALL(float)
 #ifdef CLAN_FP64
 CLAN_SATURATE_ALL(double)

@@ -33,7 +33,30 @@ impl RawArray {
         layout: &Layout,
         dtype: DType,
     ) -> Result<Buffer> {
-        let n = count(op, &layout.shape)?;
+        Self::alloc_elements(op, device, layout, count(op, &layout.shape)?, dtype)
+    }
+
+    /// Memory for a layout that starts at 0 and may have gaps.
+    #[cfg(feature = "opencl")]
+    pub fn alloc_reaching(
+        op: &'static str,
+        device: &Device,
+        layout: &Layout,
+        dtype: DType,
+    ) -> Result<Buffer> {
+        count(op, &layout.shape)?;
+        let first = layout.shape.first().zip(layout.strides.first());
+        let n = first.map_or(1, |(&d, &s)| d.saturating_mul(s.unsigned_abs()));
+        Self::alloc_elements(op, device, layout, n, dtype)
+    }
+
+    fn alloc_elements(
+        op: &'static str,
+        device: &Device,
+        layout: &Layout,
+        n: usize,
+        dtype: DType,
+    ) -> Result<Buffer> {
         let bytes = n.checked_mul(dtype.size()).filter(|&b| b <= isize::MAX as usize);
         let bytes = bytes.ok_or_else(|| {
             Error::new(

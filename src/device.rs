@@ -377,6 +377,15 @@ impl Device {
         }
     }
 
+    /// The kind of processor that kernels are chosen and shaped for.
+    pub(crate) fn launch_kind(&self) -> DeviceKind {
+        match &self.0.backing {
+            Backing::Host(_) => DeviceKind::Host,
+            #[cfg(feature = "opencl")]
+            Backing::OpenCl(cl) => cl.launch_kind,
+        }
+    }
+
     pub(crate) fn backing(&self) -> &Backing {
         &self.0.backing
     }

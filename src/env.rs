@@ -1,5 +1,7 @@
 //! The `CLAN_*` environment variables, read in one place.
 
+#[cfg(feature = "opencl")]
+use crate::device::DeviceKind;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "opencl")]
 use std::path::PathBuf;
@@ -39,6 +41,39 @@ pub(crate) fn cache_dir() -> Result<Option<PathBuf>> {
         return Ok(Some(dir));
     }
     Ok(dirs::cache_dir().map(|d| d.join("clan")))
+}
+
+/// `CLAN_ASSUME_KIND`, for tests: the kind of processor that kernels are chosen and shaped for on
+/// every OpenCL device, in place of what the device is.
+#[cfg(feature = "opencl")]
+pub(crate) fn assume_kind() -> Result<Option<DeviceKind>> {
+    match text("CLAN_ASSUME_KIND")?.as_deref() {
+        None => Ok(None),
+        Some("gpu") => Ok(Some(DeviceKind::Gpu)),
+        Some("cpu") => Ok(Some(DeviceKind::Cpu)),
+        Some(other) => Err(Error::new(
+            ErrorKind::Config,
+            "CLAN_ASSUME_KIND",
+            format!(
+                "{other:?} is neither \"gpu\" nor \"cpu\"; unset it to let every device be what it is"
+            ),
+        )),
+    }
+}
+
+/// `CLAN_MATRIX_UNITS`: whether products may use them; `off` for comparison, or to get around one
+/// that is wrong.
+#[cfg(feature = "opencl")]
+pub(crate) fn matrix_units() -> Result<bool> {
+    match text("CLAN_MATRIX_UNITS")?.as_deref() {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(Error::new(
+            ErrorKind::Config,
+            "CLAN_MATRIX_UNITS",
+            format!("{other:?} is neither \"on\" nor \"off\"; unset it to use matrix units"),
+        )),
+    }
 }
 
 /// A variable's value; set to nothing counts as not set.

@@ -118,8 +118,11 @@ fn unwritable_places_cost_time_only() {
 
 #[test]
 fn absurd_settings_are_errors() {
-    let mut cases =
-        vec![("CLAN_CACHE", OsStr::new("maybe")), ("CLAN_CACHE_DIR", OsStr::new("not/absolute"))];
+    let mut cases = vec![
+        ("CLAN_CACHE", OsStr::new("maybe")),
+        ("CLAN_CACHE_DIR", OsStr::new("not/absolute")),
+        ("CLAN_ASSUME_KIND", OsStr::new("tpu")),
+    ];
     if cfg!(unix) {
         // SAFETY: no bytes are absurd to a `OsStr` of Unix; elsewhere the case is left out.
         cases.push(("CLAN_CACHE", unsafe { OsStr::from_encoded_bytes_unchecked(b"\xff") }));
@@ -156,6 +159,7 @@ fn empty_settings_are_none() {
     let environment = [
         ("CLAN_CACHE", OsStr::new("")),
         ("CLAN_CACHE_DIR", OsStr::new("")),
+        ("CLAN_ASSUME_KIND", OsStr::new("")),
         ("XDG_CACHE_HOME", home.0.as_os_str()),
         ("HOME", home.0.as_os_str()),
     ];

@@ -31,6 +31,11 @@ pub(crate) fn discover() -> (Vec<(DeviceInfo, ClDevice)>, OpenClStatus) {
         );
         return (Vec::new(), OpenClStatus { loader, reason: Some(reason) });
     }
+    // An absurd value is the error of whatever works on a device first.
+    let assumed = crate::env::assume_kind().unwrap_or_else(|e| {
+        log::warn!("{e}");
+        None
+    });
     let mut found = Vec::new();
     let mut drivers = Vec::new();
     for platform in platforms {
@@ -44,7 +49,8 @@ pub(crate) fn discover() -> (Vec<(DeviceInfo, ClDevice)>, OpenClStatus) {
                 left_out.push(format!("{} is left out, {why}", info.name));
                 continue;
             }
-            let device = ClDevice::new(id, platform, version.clone(), &info);
+            let launch_kind = assumed.unwrap_or(info.kind);
+            let device = ClDevice::new(id, platform, version.clone(), &info, launch_kind);
             found.push((info, device));
         }
         drivers.push(match left_out.is_empty() {

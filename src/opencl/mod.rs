@@ -2,6 +2,8 @@
 
 pub(crate) mod codegen;
 mod discover;
+#[cfg(test)]
+mod kernels;
 pub(crate) mod launch;
 pub(crate) mod program;
 mod quirks;
@@ -15,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
 use ocl::core::{self, CommandQueue, Context, DeviceId, Event, Mem, MemFlags, PlatformId};
 use program::Programs;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -23,6 +26,9 @@ pub(crate) struct ClDevice {
     id: DeviceId,
     platform: PlatformId,
     pub info: DeviceInfo,
+    /// The kind of processor that kernels are chosen and shaped for: the device's own, or what
+    /// `CLAN_ASSUME_KIND` says. Memory goes by `info.kind`.
+    pub launch_kind: DeviceKind,
     /// Names the driver in the keys of the disk cache.
     pub platform_version: String,
     pub point: Point,
@@ -30,6 +36,8 @@ pub(crate) struct ClDevice {
     pool: Pool<ClBlock>,
     event_per_launch: bool,
     pub programs: Programs,
+    /// What was found out about the device by trying, by name.
+    probes: Mutex<HashMap<&'static str, bool>>,
 }
 
 /// How element-wise and reducing kernels are shaped for a device.
@@ -99,12 +107,14 @@ impl ClDevice {
         platform: PlatformId,
         platform_version: String,
         info: &DeviceInfo,
+        launch_kind: DeviceKind,
     ) -> ClDevice {
-        let group = info.max_work_group.clamp(1, 256);
+        // Trees, tiles and lanes divide groups by powers of two.
+        let group = 1 << info.max_work_group.clamp(1, 256).ilog2();
         let units = info.compute_units.max(1);
         // H200, 2^28 f32, GB/s, unroll 1 / 2 / 4: a*x+y 4370 / 4347 / 4306, x+1 4227 / 4076 / 4034;
         // groups of 512 instead of 256: within 1 %.
-        let point = match info.kind {
+        let point = match launch_kind {
             // A CPU vectorises across the work-items of a group; explicit vectors hinder it.
             DeviceKind::Cpu => Point { group, vector_bytes: 0, unroll: 1, groups: units * 8 },
             _ => Point { group, vector_bytes: 16, unroll: 1, groups: units * 16 },
@@ -113,6 +123,7 @@ impl ClDevice {
             id,
             platform,
             info: info.clone(),
+            launch_kind,
             platform_version,
             point,
             runtime: OnceLock::new(),
@@ -124,14 +135,27 @@ impl ClDevice {
             }),
             event_per_launch: quirks::event_per_launch(info),
             programs: Programs::default(),
+            probes: Mutex::default(),
         }
+    }
+
+    /// The answer of `try_it`, which runs once for each name unless two threads ask at a time.
+    pub fn probe(&self, name: &'static str, try_it: impl FnOnce() -> bool) -> bool {
+        let probes = || self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&known) = probes().get(name) {
+            return known;
+        }
+        // No lock is held meanwhile: trying launches kernels.
+        let answer = try_it();
+        probes().insert(name, answer);
+        answer
     }
 
     /// The point for element-wise kernels that load one element at a time.
     ///
     /// H200, matrix + row of 2^28 f32, GB/s, unroll 1 / 2 / 4: 2576 / 3709 / 4174.
     pub fn scalar_point(&self) -> Point {
-        match self.info.kind {
+        match self.launch_kind {
             DeviceKind::Cpu => self.point,
             _ => Point { unroll: 4, ..self.point },
         }
@@ -143,7 +167,7 @@ impl ClDevice {
     /// sum of rows 4329 / 4525 / 4574, of columns 4179 / 4213 / 4219. Groups a compute unit
     /// 8 / 16 / 32: sum 4196 / 4412 / 4319, of columns 4332 / 4219 / 4067.
     pub fn reduce_point(&self) -> Point {
-        match self.info.kind {
+        match self.launch_kind {
             DeviceKind::Cpu => Point { group: 1, vector_bytes: 64, unroll: 1, ..self.point },
             _ => Point { unroll: 4, ..self.point },
         }
@@ -153,6 +177,7 @@ impl ClDevice {
         let made = self.runtime.get_or_init(|| {
             // Absurd settings are told before the first work rather than ignored.
             crate::env::cache_dir()?;
+            crate::env::assume_kind()?;
             let properties = core::ContextProperties::new().platform(self.platform);
             let context = core::create_context(Some(&properties), &[self.id], None, None)
                 .map_err(|e| failure("context", "clCreateContext", &e))?;

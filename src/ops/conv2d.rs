@@ -174,7 +174,7 @@ impl Op for Conv2d<'_> {
         let patch = patches(taps).iter().copied().find(|&p| local(p) <= device.local_bytes());
         let tile_y = point.group / tile_x * patch.unwrap_or(1);
         let in_constant = (taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
-        let cpu = device.info.kind == crate::DeviceKind::Cpu;
+        let cpu = device.launch_kind == crate::DeviceKind::Cpu;
         let tiled = !cpu && taps <= MAX_TAPS && in_constant && patch.is_some();
         let reach = self.image.layout.offset as u128
             + self.filter.layout.offset as u128

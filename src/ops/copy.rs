@@ -7,10 +7,12 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
+#[cfg(feature = "opencl")]
+use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::host;
 use crate::host::eval::SharedOut;
-use crate::layout::{Layout, coalesce, row_major};
+use crate::layout::{Layout, coalesce};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
 use rayon::prelude::*;
@@ -32,12 +34,35 @@ pub(crate) fn contiguous_copy(array: &RawArray) -> Result<RawArray> {
         buffer.copy_from(0, &array.buffer, array.layout.offset * size, layout.len() * size)?;
         return Ok(RawArray { buffer: Arc::new(buffer), layout, dtype });
     }
-    let Some(shape) = Transpose::of(&array.layout).filter(|t| t.pays_on(&device)) else {
+    let Some(shape) = Transpose::of(&array.layout, &layout.strides).filter(|t| t.pays_on(&device)) else {
         let bits = RawArray { dtype: unsigned(dtype), ..array.clone() };
         return Ok(RawArray { dtype, ..map::eval_row_major(&Node::leaf(bits))? });
     };
     let mut buffer = RawArray::alloc("copy", &device, &layout, dtype)?;
     run(Copy { array, out: &mut buffer, shape: &shape, dtype }, &device)?;
+    Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
+}
+
+/// A copy whose rows, the last axis, start at multiples of `line` elements. What lies between them is
+/// not defined.
+#[cfg(feature = "opencl")]
+pub(crate) fn padded(array: &RawArray, line: usize) -> Result<RawArray> {
+    let shape = &array.layout.shape;
+    if shape.last().is_none_or(|d| d.is_multiple_of(line)) {
+        return contiguous_copy(array);
+    }
+    let device = array.device().clone();
+    let dtype = array.dtype;
+    let layout = map::padded_layout(shape, line);
+    let mut buffer = RawArray::alloc_reaching("copy", &device, &layout, dtype)?;
+    match Transpose::of(&array.layout, &layout.strides).filter(|t| t.pays_on(&device)) {
+        Some(shape) => run(Copy { array, out: &mut buffer, shape: &shape, dtype }, &device)?,
+        None => {
+            let bits = RawArray { dtype: unsigned(dtype), ..array.clone() };
+            let fused = Fused::new(&Node::leaf(bits));
+            map::eval_into(&fused, &mut buffer, &layout, unsigned(dtype))?;
+        }
+    }
     Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
 }
 
@@ -65,15 +90,16 @@ struct Transpose {
 }
 
 impl Transpose {
-    fn of(layout: &Layout) -> Option<Transpose> {
-        let (dims, strides) = coalesce(&layout.shape, &[&layout.strides]);
-        let strides = &strides[0];
+    /// The copy of `layout` into one of the same shape and the strides `out`, contiguous along the
+    /// last axis.
+    fn of(layout: &Layout, out: &[isize]) -> Option<Transpose> {
+        let (dims, strides) = coalesce(&layout.shape, &[&layout.strides, out]);
+        let (strides, out) = (&strides[0], &strides[1]);
         let x = dims.len().checked_sub(1)?;
         if layout.len() == 0 || strides[x].unsigned_abs() <= 1 {
             return None;
         }
         let y = strides[..x].iter().position(|&s| s == 1)?;
-        let out = row_major(&dims);
         let batch =
             (0..x).filter(|&a| a != y).map(|a| (dims[a], strides[a], out[a])).collect::<Vec<_>>();
         Some(Transpose {
@@ -89,7 +115,7 @@ impl Transpose {
     /// A CPU through OpenCL has no local memory of its own to gain from; thin matrices fill no
     /// tiles.
     fn pays_on(&self, device: &Device) -> bool {
-        let tiled = device.is_host() || device.kind() != crate::DeviceKind::Cpu;
+        let tiled = device.launch_kind() != crate::DeviceKind::Cpu;
         tiled && self.height >= 8 && self.width >= 8
     }
 

@@ -68,7 +68,7 @@ impl Shape {
     fn of(device: &Device) -> Shape {
         let units = device.info().compute_units.max(1);
         let groups = |group: usize| group.min(device.info().max_work_group.max(1));
-        match device.kind() {
+        match device.launch_kind() {
             crate::DeviceKind::Host => {
                 Shape { workers: units * 4, group: 1, chains: HOST_CHAINS, lanes: HOST_LANES }
             }

@@ -69,6 +69,28 @@ pub(crate) fn copy_into(array: &RawArray, out: &mut Buffer) -> Result<()> {
     eval_into(&Fused::new(&Node::leaf(array.clone())), out, &layout, array.dtype)
 }
 
+/// The layout of `shape` whose rows start at multiples of `line` elements.
+#[cfg(feature = "opencl")]
+pub(crate) fn padded_layout(shape: &[usize], line: usize) -> Layout {
+    let mut lengths = Dims::from_slice(shape);
+    if let Some(last) = lengths.last_mut() {
+        *last = last.next_multiple_of(line);
+    }
+    Layout { shape: Dims::from_slice(shape), strides: row_major(&lengths), offset: 0 }
+}
+
+/// Evaluates an expression that is known to fit into one kernel into such a layout. What lies
+/// between the rows is not defined.
+#[cfg(feature = "opencl")]
+pub(crate) fn eval_padded(root: &Arc<Node>, line: usize) -> Result<RawArray> {
+    let fused = Fused::new(root);
+    let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+    let (layout, dtype) = (padded_layout(&fused.shape, line), fused.dtype());
+    let mut buffer = RawArray::alloc_reaching("eval", &device, &layout, dtype)?;
+    eval_into(&fused, &mut buffer, &layout, dtype)?;
+    Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
+}
+
 /// The expression broadcast to `shape` on `device`.
 pub(crate) fn as_shape(
     root: &Arc<Node>,

@@ -6,7 +6,7 @@ use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Element, Float, Number, Scalar, with_compute};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::expr::fused::Fused;
 use crate::expr::node::{Node, Unary};
 use crate::expr::{Expr, IntoExpr, fuse};
@@ -156,7 +156,7 @@ impl<T: Number> Reduction<T> {
 
     /// The variance: the sum of squared distances from the mean, divided by the number of elements
     /// less `ddof` (0 for the population, 1 for a sample). Two passes, so that values far from
-    /// zero do not cancel. Not above zero elements: NaN.
+    /// zero do not cancel. NaN where there are not more elements than `ddof`.
     ///
     /// # Errors
     /// As [`Reduction::mean`].
@@ -177,18 +177,15 @@ impl<T: Number> Reduction<T> {
         let picked = pick_axes(op, self.axes.as_deref(), &shape)?;
         let n: usize = shape.iter().zip(&picked).filter(|&(_, &p)| p).map(|(&d, _)| d).product();
         let wide = self.input.cast::<T::Mean>();
-        let mean =
-            Reduction { input: wide.clone(), axes: self.axes.clone(), keepdims: true }.mean()?;
-        // The type of the mean is the same for `T` and for its own mean type.
-        let mean: Expr<T::Mean> = mean.expr().cast();
-        let squares = Reduction {
-            input: (wide - mean).square(),
-            axes: self.axes.clone(),
-            keepdims: self.keepdims,
-        };
-        let total: Expr<T::Mean> = squares.sum()?.expr().cast();
-        let freedom = (n as f64 - ddof).max(0.0);
-        Ok(total / float_constant::<T::Mean>(freedom))
+        let reduction = |input, keepdims| Reduction { input, axes: self.axes.clone(), keepdims };
+        let mean: DeviceArray<T::Mean> =
+            reduction(wide.clone(), true).compute(op, Kind::Sum, T::Mean::DTYPE, true)?;
+        let squares = reduction((wide - mean).square(), self.keepdims);
+        let total: DeviceArray<T::Mean> = squares.compute(op, Kind::Sum, T::Mean::DTYPE, false)?;
+        // Without freedom there is no spread to know, also where the squares do not vanish.
+        let freedom = n as f64 - ddof;
+        let divisor = if freedom > 0.0 { freedom } else { f64::NAN };
+        Ok(total / float_constant::<T::Mean>(divisor))
     }
 }
 
@@ -204,6 +201,7 @@ impl<T: Float> Reduction<T> {
     pub fn norm(&self) -> Result<DeviceArray<T::Sum>> {
         let node = self.input.node()?;
         let shape = node.shape.clone();
+        let picked = pick_axes("norm", self.axes.as_deref(), &shape)?;
         let device = node.device.clone().map_or_else(Device::best, Ok)?;
         if T::DTYPE != DType::F64 && device.info().fp64 {
             // Squares of every f32 are normal numbers in f64.
@@ -212,33 +210,38 @@ impl<T: Float> Reduction<T> {
                 axes: self.axes.clone(),
                 keepdims: self.keepdims,
             };
-            return squares.sum()?.sqrt().cast::<T::Sum>().eval();
+            let total: DeviceArray<f64> = squares.compute("norm", Kind::Sum, DType::F64, false)?;
+            return total.sqrt().cast::<T::Sum>().eval();
         }
-        pick_axes("norm", self.axes.as_deref(), &shape)?;
         if shape.contains(&0) {
             let zeros = Reduction {
                 input: self.input.clone(),
                 axes: self.axes.clone(),
                 keepdims: self.keepdims,
             };
-            return zeros.sum();
+            return zeros.compute("norm", Kind::Sum, T::DTYPE.sum(), false);
         }
         // Divide by the greatest magnitude first; zero, infinite and NaN ones divide by 1.
         let wide = self.input.cast::<T::Sum>();
-        let greatest =
-            Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.max()?;
+        let greatest: DeviceArray<T::Sum> =
+            Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.compute(
+                "norm",
+                Kind::Max,
+                T::DTYPE.sum(),
+                false,
+            )?;
         let one = float_constant::<T::Sum>(1.0);
         let zero = float_constant::<T::Sum>(0.0);
         let finite = (&greatest * zero.clone()).eq(zero.clone()) & greatest.gt(zero);
         let scale = finite.if_else(&greatest, one).eval()?;
         let squares =
             Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };
-        let total: Expr<T::Sum> = squares.sum()?.expr().cast();
-        let norm = (total.map1::<T::Sum>(Unary::Sqrt) * &scale).eval()?;
+        let total: DeviceArray<T::Sum> =
+            squares.compute("norm", Kind::Sum, T::DTYPE.sum(), false)?;
+        let norm = (total.expr().map1::<T::Sum>(Unary::Sqrt) * &scale).eval()?;
         if self.keepdims {
             return Ok(norm);
         }
-        let picked = pick_axes("norm", self.axes.as_deref(), &shape)?;
         let kept: Vec<usize> =
             shape.iter().zip(&picked).filter(|&(_, &p)| !p).map(|(&d, _)| d).collect();
         norm.reshape(kept.as_slice())
@@ -317,6 +320,15 @@ macro_rules! short_forms {
                     return Err(Error::shape(
                         "dot",
                         format!("shapes {:?} and {:?} differ; both operands have the same", a.shape()?, b.shape()?),
+                    ));
+                }
+                if let (Some(x), Some(y)) = (a.device()?, b.device()?)
+                    && x != y
+                {
+                    return Err(Error::new(
+                        ErrorKind::DeviceMismatch,
+                        "dot",
+                        format!("one operand lives on {x} and the other on {y}; copy one with `to_device` first"),
                     ));
                 }
                 let product = a.cast::<T::Sum>() * b.cast::<T::Sum>();

@@ -21,6 +21,7 @@
 //! always names its operation. On the host, which compiles nothing, each runs by itself at once.
 
 mod elementwise;
+mod images;
 mod layouts;
 pub mod oracle;
 mod products;
@@ -177,6 +178,7 @@ fn groups() -> Vec<Group> {
     let mut groups = elementwise::groups();
     groups.extend(reductions::groups());
     groups.extend(layouts::groups());
+    groups.extend(images::groups());
     groups.extend(products::groups());
     groups
 }

@@ -42,7 +42,9 @@ impl Done {
 pub fn run_child(name: &str, environment: &[(&str, &OsStr)]) -> Done {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
-    for variable in ["CLAN_OPENCL_LIBRARY", "CLAN_DEVICE", "CLAN_CACHE", "CLAN_CACHE_DIR"] {
+    let settings =
+        ["CLAN_OPENCL_LIBRARY", "CLAN_DEVICE", "CLAN_CACHE", "CLAN_CACHE_DIR", "CLAN_ASSUME_KIND"];
+    for variable in settings {
         command.env_remove(variable);
     }
     command.env(CHILD, "1").envs(environment.iter().copied());

@@ -1,6 +1,5 @@
 //! What one call of a backend computes: a batch of products, with everything a kernel is chosen by.
 
-use super::Precision;
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
@@ -39,8 +38,9 @@ pub(crate) struct Gemm<'a> {
     pub out_row: isize,
     /// Type that is stored: that of the operands, or the type that they are computed in.
     pub out_dtype: DType,
-    /// What the user permits; `Full` for all but `f32`.
-    pub precision: Precision,
+    /// The matrix unit that computes it, for which the operands have been prepared.
+    #[cfg(feature = "opencl")]
+    pub unit: Option<&'static super::units::Unit>,
     pub epilogue: Option<Epilogue<'a>>,
 }
 

@@ -7,10 +7,12 @@
 pub(crate) mod gemm;
 mod host;
 #[cfg(feature = "opencl")]
-mod opencl;
+pub(crate) mod opencl;
 #[cfg(feature = "opencl")]
 mod point;
 mod shapes;
+#[cfg(feature = "opencl")]
+mod units;
 
 use super::{copy, map, run};
 use crate::array::{DeviceArray, RawArray};
@@ -268,11 +270,18 @@ impl Plan {
             false => fused.as_ref().is_none_or(|f| fits(f, &device, gemm::ARGUMENT_BYTES)),
         };
         if direct {
-            let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
             let epilogue = fused
                 .as_ref()
                 .zip(self.epilogue.as_ref())
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
+            #[cfg(feature = "opencl")]
+            if let Some(unit) = units::choose(&device, &self.shapes, self.dtype, self.precision)? {
+                let (a, b) = units::operands(unit, &self.a, &self.b)?;
+                let mut gemm = self.gemm(&a, &b, out, epilogue)?;
+                gemm.unit = Some(unit);
+                return run(gemm, &device);
+            }
+            let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
             return run(self.gemm(&a, &b, out, epilogue)?, &device);
         }
         // In two passes; half floats are rounded by the second.
@@ -338,7 +347,8 @@ impl Plan {
             out_offset: offset,
             out_row: n as isize,
             out_dtype,
-            precision: self.precision,
+            #[cfg(feature = "opencl")]
+            unit: None,
             epilogue,
         };
         gemm.simplify();

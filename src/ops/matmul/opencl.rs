@@ -3,6 +3,7 @@
 
 use super::gemm::{Gemm, Matrix};
 use super::point::{Direct, Panel, Stream, Tile, is_cpu};
+use super::units::Unit;
 use crate::backend::Buffer;
 use crate::element::DType;
 use crate::error::Result;
@@ -22,6 +23,8 @@ pub(super) enum Kernel {
     Rows(Stream),
     /// A matrix with a vector, the matrix's columns contiguous.
     Columns(Stream),
+    /// Matrix units.
+    Unit(&'static Unit),
 }
 
 /// Which kernel computes a product, and into how many parts it cuts k.
@@ -33,6 +36,11 @@ pub(super) struct Choice {
 /// The one place that decides. Further kernels (matrix units) come before the portable ones here,
 /// by type, precision and what the device was found to have.
 pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
+    if let Some(unit) = gemm.unit {
+        let units = device.info.compute_units.max(1);
+        let (splits, _) = unit.plan(gemm.m, gemm.n, gemm.k, gemm.batches(), units);
+        return Choice { kernel: Kernel::Unit(unit), splits };
+    }
     let cpu = is_cpu(device);
     let size = sum_bytes(gemm.dtype);
     if gemm.n == 1 {
@@ -89,13 +97,12 @@ pub(super) fn run(mut gemm: Gemm<'_>, device: &ClDevice) -> Result<()> {
     }
     let choice = choose(&gemm, device);
     log::trace!(
-        "matmul: {} of {}×{}×{}, {} {:?}, by {choice}",
+        "matmul: {} of {}×{}×{}, {}, by {choice}",
         gemm.batches(),
         gemm.m,
         gemm.n,
         gemm.k,
         gemm.dtype,
-        gemm.precision,
     );
     let nest = gemm.epilogue.map(|e| {
         let order: Vec<usize> = (0..e.fused.shape.len()).collect();
@@ -107,6 +114,7 @@ pub(super) fn run(mut gemm: Gemm<'_>, device: &ClDevice) -> Result<()> {
         Kernel::Panel(p) => p.pk,
         Kernel::Rows(_) | Kernel::Columns(_) => 16,
         Kernel::Direct(_) => 1,
+        Kernel::Unit(u) => u.bk,
     };
     let part = gemm.k.div_ceil(choice.splits).next_multiple_of(unit);
     let splits = gemm.k.div_ceil(part);
@@ -261,7 +269,9 @@ impl Call<'_> {
             Self::major(g.a.column, g.a.row),
             Self::major(g.b.row, g.b.column),
         );
-        head.push_str(&self.types());
+        // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
+        let fma = g.dtype.is_float() && !is_cpu(self.device);
+        head.push_str(&types(g.dtype, fma));
         head.push_str(&self.batch());
         // What shapes the text is its own key.
         let mut key = head.clone().into_bytes();
@@ -273,7 +283,7 @@ impl Call<'_> {
         self.device.programs.get(self.device, g.op, ("matmul", key), || {
             let mut text = head;
             text.push_str(codegen::PRELUDE);
-            text.push_str(&codegen::output_type(g.out_dtype, chunk(g.dtype)));
+            text.push_str(&codegen::output_type(g.out_dtype, if appended.is_empty() { chunk(g.dtype) } else { 2 }));
             text.push_str(&format!("typedef {} clan_result;\n", codegen::compute(g.out_dtype)));
             if let Some(input) = &input {
                 text.push_str(&input.text());
@@ -286,40 +296,6 @@ impl Call<'_> {
             text.push_str(appended);
             text
         })
-    }
-
-    /// The defines for the element types.
-    fn types(&self) -> String {
-        let dtype = self.gemm.dtype;
-        let (stored, sum) = (codegen::storage(dtype), sum_type(dtype));
-        let vec = 16 / dtype.size();
-        let lanes = 64 / sum_bytes(dtype);
-        let mut text = format!(
-            "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n\
-             typedef {sum} clan_sum;\ntypedef {sum}{c} clan_chunk;\n#define CLAN_CHUNK {c}\n\
-             typedef {sum}{lanes} clan_lanes;\n#define CLAN_LANES {lanes}\n",
-            codegen::load(dtype, "(a)", "(i)"),
-            c = chunk(dtype),
-        );
-        let (load, part) = match dtype {
-            DType::F16 => (format!("const float{vec} w = vloada_half{vec}(0, (p))"), ""),
-            _ => (format!("const {stored}{vec} w = *(__global const {stored}{vec}*)(p)"), ""),
-        };
-        let _ = write!(text, "#define CLAN_LOADV(r, p) {{ {load};{part}");
-        for k in 0..vec {
-            let lane = format!("w.s{k:x}");
-            let value = match dtype {
-                DType::BF16 => format!("clan_bf16({lane})"),
-                _ => format!("(clan_sum){lane}"),
-            };
-            let _ = write!(text, " (r)[{k}] = {value};");
-        }
-        text.push_str(" }\n");
-        // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
-        if dtype.is_float() && !is_cpu(self.device) {
-            text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
-        }
-        text
     }
 
     /// The macros that walk the batch.
@@ -405,6 +381,22 @@ impl Call<'_> {
                     "matmul_tiled",
                     t.group(),
                     vec![Own::Index(tiles_m), Own::Index(tiles_n), Own::Index(self.total)],
+                    tiles_m * tiles_n * splits * batches,
+                )
+            }
+            Kernel::Unit(u) => {
+                let out = [g.out_offset as isize, g.out_row, g.n as isize];
+                let mut aligned = out.into_iter().chain(g.batch.iter().map(|x| x.out));
+                let out = if aligned.all(|s| s % 2 == 0) { 2 } else { 1 };
+                let defines =
+                    format!("{}#define CLAN_OUT_VEC {out}\n", u.defines(g, self.part));
+                let (tiles_m, tiles_n) = (g.m.div_ceil(u.bm), g.n.div_ceil(u.bn));
+                let text = include_str!("../../../cl/matmul_mma.cl");
+                (
+                    self.program(5, u.group(), 1, &defines, text)?,
+                    "matmul_mma",
+                    u.group(),
+                    [tiles_m, tiles_n, self.total].map(Own::Index).to_vec(),
                     tiles_m * tiles_n * splits * batches,
                 )
             }
@@ -510,6 +502,38 @@ impl Call<'_> {
 enum Own {
     Index(usize),
     Word(u32),
+}
+
+/// The defines for the element types; with `fma` products are added by that function.
+pub(crate) fn types(dtype: DType, fma: bool) -> String {
+    let (stored, sum) = (codegen::storage(dtype), sum_type(dtype));
+    let vec = 16 / dtype.size();
+    let lanes = 64 / sum_bytes(dtype);
+    let mut text = format!(
+        "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n#define CLAN_VEC {vec}\n\
+         typedef {sum} clan_sum;\ntypedef {sum}{c} clan_chunk;\n#define CLAN_CHUNK {c}\n\
+         typedef {sum}{lanes} clan_lanes;\n#define CLAN_LANES {lanes}\n",
+        codegen::load(dtype, "(a)", "(i)"),
+        c = chunk(dtype),
+    );
+    let (load, part) = match dtype {
+        DType::F16 => (format!("const float{vec} w = vloada_half{vec}(0, (p))"), ""),
+        _ => (format!("const {stored}{vec} w = *(__global const {stored}{vec}*)(p)"), ""),
+    };
+    let _ = write!(text, "#define CLAN_LOADV(r, p) {{ {load};{part}");
+    for k in 0..vec {
+        let lane = format!("w.s{k:x}");
+        let value = match dtype {
+            DType::BF16 => format!("clan_bf16({lane})"),
+            _ => format!("(clan_sum){lane}"),
+        };
+        let _ = write!(text, " (r)[{k}] = {value};");
+    }
+    text.push_str(" }\n");
+    if fma {
+        text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
+    }
+    text
 }
 
 /// `CLAN_CHUNK`: sums in 16 bytes.

@@ -6,7 +6,7 @@ use crate::opencl::ClDevice;
 
 /// Whether kernels are shaped for a CPU.
 pub(super) fn is_cpu(device: &ClDevice) -> bool {
-    device.info.kind == DeviceKind::Cpu && std::env::var("CLAN_ASSUME_KIND").as_deref() != Ok("gpu")
+    device.launch_kind == DeviceKind::Cpu
 }
 
 /// `matmul_tiled`: see the macros of the same names.

@@ -1,0 +1,214 @@
+//! Every file in `cl/` belongs to one family, compiles alone with its defaults, and compiles for
+//! every element type that the family takes.
+
+use super::codegen;
+use crate::device::{Backing, Device};
+use crate::element::DType;
+use crate::ops::matmul::opencl as matmul;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A family: its file is `cl/NAME.cl`.
+struct Family {
+    name: &'static str,
+    /// The only source that embeds the file, below `src/ops`.
+    by: &'static str,
+    kernels: &'static [&'static str],
+    /// What comes between the prelude and the file for one element type; `None` for types that it
+    /// does not take.
+    types: fn(DType) -> Option<String>,
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "conv2d",
+        by: "conv2d.rs",
+        kernels: &["conv2d_tiled"],
+        types: |dtype| (dtype != DType::Bool).then(|| images(dtype)),
+    },
+    Family {
+        name: "copy",
+        by: "copy.rs",
+        kernels: &["transpose"],
+        types: |dtype| {
+            // Bits are moved: a type a size.
+            let bits = [DType::U8, DType::U16, DType::U32, DType::U64].contains(&dtype);
+            let no_batch = "#define CLAN_BATCH_PARAMS\n#define CLAN_BATCH_OFFSETS(b, from, to)\n";
+            bits.then(|| format!("typedef {} clan_t;\n{no_batch}", codegen::storage(dtype)))
+        },
+    },
+    Family { name: "limits", by: "limits.rs", kernels: &["fma_chains"], types: |_| None },
+    Family {
+        name: "map",
+        by: "map.rs",
+        kernels: &["map"],
+        types: |dtype| {
+            let output = codegen::output_type(dtype, 1);
+            Some(format!(
+                "{output}{}#define CLAN_OUT_PARAMS\n#define CLAN_OUT_AT(i) (i)\n",
+                leaf(dtype)
+            ))
+        },
+    },
+    Family {
+        name: "matmul",
+        by: "matmul/opencl.rs",
+        kernels: &["matmul_join"],
+        types: |dtype| {
+            // Tiles of the default size are for sums of four bytes: types meet the kernel that has
+            // none.
+            let types = matmul::types(dtype, false);
+            let output = codegen::output_type(dtype, 1);
+            let result = codegen::compute(dtype);
+            (dtype != DType::Bool).then(|| {
+                format!("#define CLAN_KERNEL 1\n{types}{output}typedef {result} clan_result;\n")
+            })
+        },
+    },
+    Family {
+        name: "reduce",
+        by: "reduce.rs",
+        kernels: &["reduce_rows", "reduce_columns", "reduce_partials"],
+        types: |dtype| Some(reduction(dtype)),
+    },
+];
+
+/// Files that are no family's: who embeds them. Kernels for one vendor's units compile nowhere else.
+const SHARED: &[(&str, &str)] =
+    &[("prelude", "src/opencl/codegen.rs"), ("matmul_mma", "src/ops/matmul/opencl.rs")];
+
+/// An expression that consists of one contiguous array.
+fn leaf(dtype: DType) -> String {
+    format!(
+        "typedef {} clan_t;\n#define CLAN_VEC 1\n#define CLAN_PARAMS , __global const {}* restrict a0\n#define CLAN_ARGS , a0\nstatic inline clan_t clan_at(const clan_ix i CLAN_PARAMS) {{ return {}; }}\n",
+        codegen::compute(dtype),
+        codegen::storage(dtype),
+        codegen::load(dtype, "a0", "i"),
+    )
+}
+
+/// Every operator meets some types.
+fn reduction(dtype: DType) -> String {
+    let op = match dtype {
+        DType::Bool => 6,
+        _ => dtype as u8 % 8,
+    };
+    let out = match op {
+        4 | 5 => DType::U64,
+        6 | 7 => DType::Bool,
+        _ => dtype.compute(),
+    };
+    let (least, greatest) = match dtype.is_float() {
+        true => ("(-INFINITY)", "INFINITY"),
+        false => ("0", "1"),
+    };
+    format!(
+        "{}{}#define CLAN_OP {op}\n#define CLAN_IS_FLOAT {}\ntypedef {} clan_word;\n#define CLAN_LEAST {least}\n#define CLAN_GREATEST {greatest}\n",
+        codegen::output_type(out, 1),
+        leaf(dtype),
+        u8::from(dtype.is_float()),
+        codegen::compute(dtype),
+    )
+}
+
+fn images(dtype: DType) -> String {
+    let sum = match dtype {
+        d if d.is_float() => codegen::compute(d),
+        d if d.size() == 8 => "ulong",
+        _ => "uint",
+    };
+    format!(
+        "{}#define CLAN_STORED {}\n#define CLAN_LOAD(a, i) {}\ntypedef {sum} clan_sum;\ntypedef {} clan_out_c;\n",
+        codegen::output_type(dtype, 1),
+        codegen::storage(dtype),
+        codegen::load(dtype, "(a)", "(i)"),
+        codegen::compute(dtype),
+    )
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(format!("cl/{name}.cl"))).unwrap()
+}
+
+/// Which files below `src` embed which files of `cl`.
+fn embedded(directory: &Path, found: &mut BTreeMap<String, Vec<String>>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            embedded(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            for part in source.split("include_str!(\"").skip(1) {
+                let Some(file) = part.split('"').next().and_then(|f| f.strip_suffix(".cl")) else {
+                    continue;
+                };
+                let name = file.rsplit('/').next().unwrap_or(file).to_string();
+                let by = path.strip_prefix(root()).unwrap().display().to_string();
+                found.entry(name).or_default().push(by.replace('\\', "/"));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_belongs_to_one_family() {
+    let mut found = BTreeMap::new();
+    embedded(&root().join("src"), &mut found);
+    let families = FAMILIES.iter().map(|f| (f.name, format!("src/ops/{}", f.by)));
+    let shared = SHARED.iter().map(|(name, by)| (*name, by.to_string()));
+    let want: BTreeMap<String, Vec<String>> =
+        families.chain(shared).map(|(name, by)| (name.to_string(), vec![by])).collect();
+    assert_eq!(found, want, "who embeds what, and who should");
+    let mut files: Vec<String> = std::fs::read_dir(root().join("cl"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let names: Vec<String> = want.keys().map(|name| format!("{name}.cl")).collect();
+    assert_eq!(files, names, "files in cl/, and the families that have them");
+}
+
+#[test]
+fn every_file_compiles_alone_and_for_every_type() {
+    let devices = Device::all();
+    // Devices of one driver have one compiler.
+    let mut drivers = Vec::new();
+    for device in &devices {
+        let Backing::OpenCl(cl) = device.backing() else { continue };
+        let driver = (&cl.info.platform, &cl.info.name);
+        if drivers.contains(&driver) {
+            continue;
+        }
+        drivers.push(driver);
+        for family in FAMILIES {
+            let build = |what: u8, between: &str| {
+                let mut text = codegen::defines(cl, false, cl.point);
+                for part in [codegen::PRELUDE, between, &read(family.name)] {
+                    text.push_str(part);
+                }
+                let key = (family.name, vec![u8::MAX, what]);
+                let program = cl.programs.get(cl, family.name, key, || text);
+                let program = program.unwrap_or_else(|e| panic!("on {device}: {e}"));
+                for name in family.kernels {
+                    let kernel = program.kernel(family.name, name);
+                    program.give_back(name, kernel.unwrap_or_else(|e| panic!("{name}: {e}")));
+                }
+            };
+            build(u8::MAX, "");
+            for dtype in DType::ALL.into_iter().filter(|&d| device.supports(d)) {
+                if let Some(types) = (family.types)(dtype) {
+                    build(dtype as u8, &types);
+                }
+            }
+        }
+    }
+    if drivers.is_empty() {
+        let required = std::env::var("CLAN_TEST_REQUIRE").is_ok_and(|v| v.contains("opencl"));
+        assert!(!required, "CLAN_TEST_REQUIRE asks for an OpenCL device");
+        println!("skipped: no OpenCL device");
+    }
+}

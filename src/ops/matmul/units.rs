@@ -1,0 +1,337 @@
+//! Matrix units: which a device has, found by running them, and which product goes to which.
+//! Kernels: `cl/matmul_mma.cl`.
+
+use super::Precision;
+use super::gemm::{Gemm, Matrix};
+use super::shapes::Shapes;
+use crate::array::RawArray;
+use crate::device::{Backing, Device};
+use crate::element::DType;
+use crate::error::Result;
+use crate::expr::node::Node;
+use crate::layout::{Dims, Layout};
+use crate::ops::{copy, map, run};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What a unit multiplies, as `CLAN_MMA` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tf32 = 1,
+    /// Three products of TensorFloat-32 make one as exact as `f32`.
+    Tf32Thrice = 2,
+    Bf16 = 3,
+    F16 = 4,
+    F64 = 5,
+}
+
+/// One way to compute a product on matrix units.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    /// Names the probe in the log.
+    name: &'static str,
+    pub kind: Kind,
+    pub bm: usize,
+    pub bn: usize,
+    pub bk: usize,
+    wm: usize,
+    wn: usize,
+    stages: usize,
+    /// Time for an element of the result and of k, compared with the best of its kind.
+    cost: f64,
+}
+
+/// A family of devices with units that the kernel file knows how to use.
+struct Family {
+    /// Part of the platform's name: elsewhere the kernels do not compile, so nothing is tried.
+    platform: &'static str,
+    units: &'static [Unit],
+}
+
+/// A new vendor's units are a row here and a kernel file.
+///
+/// TFLOP/s of the kernels alone on an H200 (driver 580.159.04), n × n × n:
+/// f32 in three products: tile 128 × 64 at 8192 74.9, 64 × 32 at 512 20.7, at 1024 44.9, at 2048
+/// 52.9; tf32 at 8192 233.9; bf16 466.7; f16 456.5; f64 46.0. All of `mma.sync`: tf32 318, bf16 636.
+/// Other tiles for three products at 8192: 128 × 128 with 8 warps 71.7, 64 × 64 69.9; tf32 with
+/// 128 × 128 by 8 warps 121; bf16 with 8 warps 327, with tiles of 256 × 128 292.
+const FAMILIES: &[Family] = &[Family {
+    platform: "NVIDIA CUDA",
+    units: &[
+        unit("mma tf32x3 128x64", Kind::Tf32Thrice, [128, 64, 32], [64, 32], 2, 1.0),
+        unit("mma tf32x3 64x32", Kind::Tf32Thrice, [64, 32, 32], [32, 16], 3, 1.4),
+        unit("mma tf32x3 128x16", Kind::Tf32Thrice, [128, 16, 32], [32, 16], 2, 1.7),
+        unit("mma tf32 128x128", Kind::Tf32, [128, 128, 16], [64, 64], 3, 1.0),
+        unit("mma tf32 64x64", Kind::Tf32, [64, 64, 32], [32, 32], 2, 1.4),
+        unit("mma tf32 128x16", Kind::Tf32, [128, 16, 32], [32, 16], 2, 2.0),
+        unit("mma bf16 128x128", Kind::Bf16, [128, 128, 32], [64, 64], 3, 1.0),
+        unit("mma bf16 64x64", Kind::Bf16, [64, 64, 32], [32, 32], 3, 1.4),
+        unit("mma f16 128x128", Kind::F16, [128, 128, 32], [64, 64], 3, 1.0),
+        unit("mma f16 64x64", Kind::F16, [64, 64, 32], [32, 32], 3, 1.4),
+        unit("mma f64 64x64", Kind::F64, [64, 64, 16], [32, 32], 2, 1.0),
+        unit("mma f64 32x32", Kind::F64, [32, 32, 16], [16, 16], 3, 1.5),
+    ],
+}];
+
+const fn unit(
+    name: &'static str,
+    kind: Kind,
+    [bm, bn, bk]: [usize; 3],
+    [wm, wn]: [usize; 2],
+    stages: usize,
+    cost: f64,
+) -> Unit {
+    Unit { name, kind, bm, bn, bk, wm, wn, stages, cost }
+}
+
+/// Below this k three products of 11-bit parts are less exact than fused multiply-adds, whose error
+/// grows with k: the units cut what they add. Error compared with fused multiply-adds on an H200,
+/// random elements: k 32 2.46, 64 1.68, 96 1.37, 128 1.17, 192 0.98, 256 0.88, 512 0.63, 1024 0.46.
+/// Rounding the low part too changes nothing.
+const THRICE_FROM: usize = 192;
+
+/// From this k the high part may be the next below: half of the error is spent to save time (on an
+/// H200 at 8192 74.9 instead of 72.0 TFLOP/s; error 0.40 of that of fused multiply-adds).
+const CUT_FROM: usize = 2048;
+
+impl Unit {
+    /// Work-items of a group.
+    pub fn group(&self) -> usize {
+        (self.bm / self.wm) * (self.bn / self.wn) * 32
+    }
+
+    /// Whether tiles cover the product exactly when k is cut into parts of `part`.
+    fn covers(&self, gemm: &Gemm<'_>, part: usize) -> bool {
+        gemm.m.is_multiple_of(self.bm)
+            && gemm.n.is_multiple_of(self.bn)
+            && gemm.k.is_multiple_of(self.bk)
+            && part.is_multiple_of(self.bk)
+    }
+
+    pub fn defines(&self, gemm: &Gemm<'_>, part: usize) -> String {
+        let mut text = String::new();
+        let flags = [
+            ("MMA", self.kind as usize),
+            ("BM", self.bm),
+            ("BN", self.bn),
+            ("BK", self.bk),
+            ("WM", self.wm),
+            ("WN", self.wn),
+            ("STAGES", self.stages),
+            ("BAND", 8),
+            ("EDGE", usize::from(!self.covers(gemm, part))),
+            ("ROUND", usize::from(gemm.k < CUT_FROM)),
+        ];
+        for (name, value) in flags {
+            let _ = writeln!(text, "#define CLAN_{name} {value}");
+        }
+        text
+    }
+
+    /// Into how many parts k should be cut, and an estimate of the time it takes then, in
+    /// multiplications of a compute unit.
+    pub fn plan(&self, m: usize, n: usize, k: usize, batches: usize, units: usize) -> (usize, f64) {
+        let tiles = m.div_ceil(self.bm) * n.div_ceil(self.bn) * batches;
+        let mut best = (1, f64::INFINITY);
+        let mut splits = 1;
+        // A part is long enough to fill the ring several times.
+        while splits == 1 || (splits * 8 * self.bk <= k && splits < 4 * units) {
+            let part = k.div_ceil(splits).next_multiple_of(self.bk);
+            let rounds = (tiles * splits).div_ceil(units) as f64;
+            let product = rounds * (self.bm * self.bn * (part + 2 * self.bk)) as f64 * self.cost;
+            let join = match splits {
+                1 => 0.0,
+                _ => ((m * n * batches * splits) / units) as f64 * 24.0,
+            };
+            if product + join < best.1 {
+                best = (splits, product + join);
+            }
+            splits *= 2;
+        }
+        best
+    }
+}
+
+/// The type that operands have on the units.
+fn operand_type(kind: Kind) -> DType {
+    match kind {
+        Kind::Tf32 | Kind::Tf32Thrice => DType::F32,
+        Kind::Bf16 => DType::BF16,
+        Kind::F16 => DType::F16,
+        Kind::F64 => DType::F64,
+    }
+}
+
+/// The unit for a product, if the device has one that is worth it and works.
+pub(super) fn choose(
+    device: &Device,
+    shapes: &Shapes,
+    dtype: DType,
+    precision: Precision,
+) -> Result<Option<&'static Unit>> {
+    let Backing::OpenCl(cl) = device.backing() else { return Ok(None) };
+    let Shapes { m, n, k, ref batch, .. } = *shapes;
+    let batches: usize = batch.iter().product();
+    let kind = match (dtype, precision) {
+        (DType::F32, Precision::Full) if k >= THRICE_FROM => Kind::Tf32Thrice,
+        (DType::F32, Precision::Tf32) => Kind::Tf32,
+        (DType::F32, Precision::Bf16) | (DType::BF16, _) => Kind::Bf16,
+        (DType::F32, Precision::Half) | (DType::F16, _) => Kind::F16,
+        (DType::F64, _) => Kind::F64,
+        _ => return Ok(None),
+    };
+    // Thin and small products are a matter of memory and latency.
+    let work = m.saturating_mul(n).saturating_mul(k).saturating_mul(batches);
+    if m.min(n) < 16 || k < 32 || work < 1 << 22 {
+        return Ok(None);
+    }
+    if !crate::env::matrix_units()? {
+        return Ok(None);
+    }
+    let Some(family) = FAMILIES.iter().find(|f| cl.info.platform.contains(f.platform)) else {
+        return Ok(None);
+    };
+    let units = cl.info.compute_units.max(1);
+    let time = |u: &Unit| u.plan(m, n, k, batches, units).1;
+    let unit = family
+        .units
+        .iter()
+        .filter(|u| u.kind == kind)
+        .min_by(|a, b| time(a).total_cmp(&time(b)));
+    Ok(unit.filter(|u| cl.probe(u.name, || works(device, u))))
+}
+
+/// The operands as `unit` reads them: of its type, in rows of aligned chunks of 16 bytes. Copied
+/// where they are not.
+pub(super) fn operands(unit: &Unit, a: &RawArray, b: &RawArray) -> Result<(RawArray, RawArray)> {
+    let a = operand(unit, a, false)?;
+    let b = match unit.kind {
+        // These units read f32 with neighbours along k only.
+        Kind::Tf32 | Kind::Tf32Thrice => operand(unit, b, true)?,
+        _ if chunked(b, true) && operand_type(unit.kind) == b.dtype => b.clone(),
+        _ => operand(unit, b, false)?,
+    };
+    Ok((a, b))
+}
+
+/// The matrix with rows, or `by_columns` columns, in aligned chunks.
+fn operand(unit: &Unit, x: &RawArray, by_columns: bool) -> Result<RawArray> {
+    let dtype = operand_type(unit.kind);
+    if x.dtype == dtype && chunked(x, by_columns) {
+        return Ok(x.clone());
+    }
+    let rank = x.layout.shape.len();
+    let turn = |x: &RawArray| -> Result<RawArray> {
+        let mut axes: Dims = (0..rank).collect();
+        if by_columns {
+            axes.swap(rank - 1, rank - 2);
+        }
+        Ok(RawArray { layout: x.layout.permute(super::OP, &axes)?, ..x.clone() })
+    };
+    // Matrices that a batch repeats are copied once.
+    let whole = x.layout.clone();
+    let mut once = x.clone();
+    for axis in 0..rank - 2 {
+        if whole.strides[axis] == 0 && whole.shape[axis] > 1 {
+            once.layout.shape[axis] = 1;
+        }
+    }
+    let line = 16 / dtype.size();
+    let made = match x.dtype == dtype {
+        true => copy::padded(&turn(&once)?, line)?,
+        false => map::eval_padded(&Node::cast(Node::leaf(turn(&once)?), dtype), line)?,
+    };
+    let mut made = turn(&made)?;
+    for axis in 0..rank - 2 {
+        if whole.strides[axis] == 0 && whole.shape[axis] > 1 {
+            made.layout.shape[axis] = whole.shape[axis];
+            made.layout.strides[axis] = 0;
+        }
+    }
+    Ok(made)
+}
+
+/// Whether the lines of all matrices of an array, its columns or its rows, start on 16 bytes.
+fn chunked(x: &RawArray, by_columns: bool) -> bool {
+    let Layout { strides, offset, .. } = &x.layout;
+    let line = 16 / x.dtype.size();
+    let rank = strides.len();
+    let (unit, other) = match by_columns {
+        true => (strides[rank - 2], strides[rank - 1]),
+        false => (strides[rank - 1], strides[rank - 2]),
+    };
+    let aligned = |s: isize| s % line as isize == 0;
+    unit == 1
+        && offset.is_multiple_of(line)
+        && aligned(other)
+        && strides[..rank - 2].iter().all(|&s| aligned(s))
+}
+
+/// Multiplies small integers, whose product is exact, and compares with a plain loop.
+fn works(device: &Device, unit: &'static Unit) -> bool {
+    // Neither tiles nor stages divide them.
+    let (m, n, k) = (unit.bm + 19, unit.bn + 18, unit.bk * 3 + 8);
+    let a: Vec<f32> = (0..m * k).map(|i| (i * 7 % 15) as f32 - 7.0).collect();
+    let b: Vec<f32> = (0..k * n).map(|i| (i * 5 % 13) as f32 - 6.0).collect();
+    match multiply(device, unit, [m, n, k], &a, &b) {
+        Err(e) => {
+            log::info!("{device}: {} does not run, portable kernels do: {e}", unit.name);
+            false
+        }
+        Ok(got) => {
+            let right = (0..m * n).all(|at| {
+                let (i, j) = (at / n, at % n);
+                let want: f32 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
+                got[at] == want
+            });
+            match right {
+                true => log::debug!("{device}: {} works", unit.name),
+                false => log::warn!("{device}: {} is wrong, portable kernels run", unit.name),
+            }
+            right
+        }
+    }
+}
+
+fn multiply(
+    device: &Device,
+    unit: &'static Unit,
+    [m, n, k]: [usize; 3],
+    a: &[f32],
+    b: &[f32],
+) -> Result<Vec<f32>> {
+    let dtype = operand_type(unit.kind);
+    let upload = |values: &[f32], shape: [usize; 2]| -> Result<RawArray> {
+        let x = crate::DeviceArray::<f32>::from_slice(device, values)?.reshape(shape)?;
+        map::eval(&Node::cast(Node::leaf(x.raw()?.clone()), dtype))
+    };
+    let (a, b) = operands(unit, &upload(a, [m, k])?, &upload(b, [k, n])?)?;
+    let out_dtype = dtype.compute();
+    let layout = Layout::contiguous(&[m, n]);
+    let mut out = RawArray::alloc(super::OP, device, &layout, out_dtype)?;
+    fn matrix(x: &RawArray) -> Matrix<'_> {
+        let Layout { strides, offset, .. } = &x.layout;
+        Matrix { buffer: &x.buffer, offset: *offset, row: strides[0], column: strides[1] }
+    }
+    let gemm = Gemm {
+        op: super::OP,
+        m,
+        n,
+        k,
+        batch: Vec::new(),
+        a: matrix(&a),
+        b: matrix(&b),
+        dtype,
+        out: &mut out,
+        out_offset: 0,
+        out_row: n as isize,
+        out_dtype,
+        unit: Some(unit),
+        epilogue: None,
+    };
+    run(gemm, device)?;
+    let out = RawArray { buffer: Arc::new(out), layout, dtype: out_dtype };
+    let out = map::eval(&Node::cast(Node::leaf(out), DType::F32))?;
+    crate::DeviceArray::<f32>::from_raw(out).to_vec()
+}
+
