@@ -212,6 +212,8 @@ mod errors;
 mod layout;
 #[path = "conformance/map.rs"]
 mod map;
+#[path = "conformance/matmul.rs"]
+mod matmul;
 #[path = "conformance/reduce.rs"]
 mod reduce;
 #[path = "conformance/table.rs"]

@@ -34,7 +34,8 @@ pub(crate) fn contiguous_copy(array: &RawArray) -> Result<RawArray> {
         buffer.copy_from(0, &array.buffer, array.layout.offset * size, layout.len() * size)?;
         return Ok(RawArray { buffer: Arc::new(buffer), layout, dtype });
     }
-    let Some(shape) = Transpose::of(&array.layout, &layout.strides).filter(|t| t.pays_on(&device)) else {
+    let Some(shape) = Transpose::of(&array.layout, &layout.strides).filter(|t| t.pays_on(&device))
+    else {
         let bits = RawArray { dtype: unsigned(dtype), ..array.clone() };
         return Ok(RawArray { dtype, ..map::eval_row_major(&Node::leaf(bits))? });
     };

@@ -283,7 +283,10 @@ impl Call<'_> {
         self.device.programs.get(self.device, g.op, ("matmul", key), || {
             let mut text = head;
             text.push_str(codegen::PRELUDE);
-            text.push_str(&codegen::output_type(g.out_dtype, if appended.is_empty() { chunk(g.dtype) } else { 2 }));
+            text.push_str(&codegen::output_type(
+                g.out_dtype,
+                if appended.is_empty() { chunk(g.dtype) } else { 2 },
+            ));
             text.push_str(&format!("typedef {} clan_result;\n", codegen::compute(g.out_dtype)));
             if let Some(input) = &input {
                 text.push_str(&input.text());
@@ -388,8 +391,7 @@ impl Call<'_> {
                 let out = [g.out_offset as isize, g.out_row, g.n as isize];
                 let mut aligned = out.into_iter().chain(g.batch.iter().map(|x| x.out));
                 let out = if aligned.all(|s| s % 2 == 0) { 2 } else { 1 };
-                let defines =
-                    format!("{}#define CLAN_OUT_VEC {out}\n", u.defines(g, self.part));
+                let defines = format!("{}#define CLAN_OUT_VEC {out}\n", u.defines(g, self.part));
                 let (tiles_m, tiles_n) = (g.m.div_ceil(u.bm), g.n.div_ceil(u.bn));
                 let text = include_str!("../../../cl/matmul_mma.cl");
                 (

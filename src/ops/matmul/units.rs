@@ -193,11 +193,8 @@ pub(super) fn choose(
     };
     let units = cl.info.compute_units.max(1);
     let time = |u: &Unit| u.plan(m, n, k, batches, units).1;
-    let unit = family
-        .units
-        .iter()
-        .filter(|u| u.kind == kind)
-        .min_by(|a, b| time(a).total_cmp(&time(b)));
+    let unit =
+        family.units.iter().filter(|u| u.kind == kind).min_by(|a, b| time(a).total_cmp(&time(b)));
     Ok(unit.filter(|u| cl.probe(u.name, || works(device, u))))
 }
 
@@ -334,4 +331,3 @@ fn multiply(
     let out = map::eval(&Node::cast(Node::leaf(out), DType::F32))?;
     crate::DeviceArray::<f32>::from_raw(out).to_vec()
 }
-
