@@ -223,6 +223,12 @@ on_every_device!(into_arrays, |device| {
     let mut gaps = DeviceArray::<f32>::zeros(device, (65, 33)).unwrap().t();
     x.product(&y).into_array(&mut gaps).unwrap();
     check(&gaps, a.view(), b.view());
+    let inner = DeviceArray::<f32>::zeros(device, (3, 33, 65)).unwrap();
+    let mut inner = inner.index_axis(Axis(0), 1).unwrap();
+    x.product(&y).into_array(&mut inner).unwrap();
+    check(&inner, a.view(), b.view());
+    x.product(&y).map(|p| p + 1.0).into_array(&mut inner).unwrap();
+    check(&(&inner - 1.0).eval().unwrap(), a.view(), b.view());
     let square = random::<f32>(&mut rng, &[40, 40]);
     let mut z = up(&square);
     let view = z.clone();
