@@ -35,7 +35,10 @@ const fn tile(tm: usize, tn: usize, tk: usize, rm: usize, rn: usize, cost: f64) 
 /// Tiles for sums of 4 bytes. The costs are estimates from the loads of local memory that a
 /// multiplication needs; no device was measured for them.
 const FOUR: &[Rated] = &[
-    tile(128, 128, 16, 8, 8, 1.0),
+    Rated {
+        tile: Tile { tm: 128, tn: 128, tk: 8, rm: 8, rn: 8, stages: 2, band: 8, pad: 4 },
+        cost: 1.0,
+    },
     tile(128, 64, 16, 8, 4, 1.25),
     tile(64, 128, 16, 4, 8, 1.25),
     tile(64, 64, 16, 4, 4, 1.6),
