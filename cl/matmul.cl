@@ -138,6 +138,9 @@ void matmul_join(__global clan_out_t* out, __global const clan_sum* partial, con
 #ifndef CLAN_STAGES
 #define CLAN_STAGES 2 // 2: the next tiles have local memory of their own, which saves a barrier
 #endif
+#ifndef CLAN_STEPS
+#define CLAN_STEPS 8 // of the CLAN_TK steps along k, so many are unrolled
+#endif
 #ifndef CLAN_BAND
 #define CLAN_BAND 8 // rows of tiles that groups walk together, so that they share operands in caches
 #endif
@@ -251,7 +254,7 @@ void matmul_tiled(CLAN_PRODUCT_PARAMS, const clan_ix tiles_m, const clan_ix tile
     }
     __local const clan_sum* line_a = tile_a + stage * (CLAN_TK * CLAN_LINE_A) + ty;
     __local const clan_sum* line_b = tile_b + stage * (CLAN_TK * CLAN_LINE_B) + tx;
-#pragma unroll
+#pragma unroll CLAN_STEPS
     for (uint s = 0; s < CLAN_TK; s++) {
       clan_sum x[CLAN_RM], y[CLAN_RN];
 #pragma unroll
