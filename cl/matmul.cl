@@ -144,6 +144,9 @@ void matmul_join(__global clan_out_t* out, __global const clan_sum* partial, con
 #ifndef CLAN_BAND
 #define CLAN_BAND 8 // rows of tiles that groups walk together, so that they share operands in caches
 #endif
+#ifndef CLAN_EXACT
+#define CLAN_EXACT 0 // 1: tiles cover the result, and parts of k, exactly
+#endif
 #ifndef CLAN_PAD
 #define CLAN_PAD 0 // elements added to the lines of a tile in local memory
 #endif
@@ -177,7 +180,7 @@ void matmul_join(__global clan_out_t* out, __global const clan_sum* partial, con
       const clan_ix l = l0 + (MAJOR == 1 ? u % (CLAN_TK / VEC) * VEC : u / (SIDE / VEC));          \
       const clan_off at = (clan_off)x * (MAJOR == 2 ? 1 : sx) + (clan_off)l * (MAJOR == 1 ? 1 : sl); \
       const clan_ix xe = x + (MAJOR == 1 ? 1 : VEC), le = l + (MAJOR == 1 ? VEC : 1);              \
-      if (xe <= sides && le <= to) {                                                               \
+      if (CLAN_EXACT || (xe <= sides && le <= to)) {                                                          \
         CLAN_FETCH_##VEC(r + v * VEC, p + at);                                                     \
       } else {                                                                                     \
         _Pragma("unroll") for (uint e = 0; e < VEC; e++) {                                         \

@@ -246,12 +246,11 @@ void matmul_mma(CLAN_PRODUCT_PARAMS, const clan_ix tiles_m, const clan_ix tiles_
 #endif
   uint now = 0, next = 0;
 #pragma unroll
-  for (uint s = 0; s < CLAN_STAGES - 1; s++) CLAN_BRING(from + s * CLAN_BK)
+  for (uint s = 0; s < CLAN_STAGES; s++) CLAN_BRING(from + s * CLAN_BK)
   CLAN_ARRIVE
 
 #if CLAN_MMA == 5
   for (clan_ix l = from; l < to; l += CLAN_BK) {
-    CLAN_BRING(l + (CLAN_STAGES - 1) * CLAN_BK)
     __local const double* x_at = (__local const double*)(memory + now * CLAN_STAGE_A) + (wi + q) * CLAN_LINE_K + r;
     __local const double* y_at = (__local const double*)(memory + CLAN_STAGES * CLAN_STAGE_A + now * CLAN_STAGE_B);
 #pragma unroll
@@ -274,6 +273,7 @@ void matmul_mma(CLAN_PRODUCT_PARAMS, const clan_ix tiles_m, const clan_ix tiles_
     }
     now = now + 1 == CLAN_STAGES ? 0 : now + 1;
     CLAN_ARRIVE
+    CLAN_BRING(l + CLAN_STAGES * CLAN_BK)
   }
 #else
   // Fragments of the step that is multiplied and of the one that is loaded.
@@ -312,8 +312,10 @@ void matmul_mma(CLAN_PRODUCT_PARAMS, const clan_ix tiles_m, const clan_ix tiles_
         CLAN_ARRIVE
       }
       CLAN_FRAGMENTS(p ^ 1, (s + 1) % CLAN_STEPS)
-      // After the fragments, which are waited for first. H200, 8192, bf16: 371 TFLOP/s before them.
-      if (s == 0) CLAN_BRING(l + (CLAN_STAGES - 1) * CLAN_BK)
+      // Into the stage that was left, after the fragments that are waited for first. H200, 8192,
+      // TFLOP/s of tf32 and bf16: here 212 and 393, a step later 207 and 391, and before the
+      // fragments of that step 199 and 371.
+      if (s == CLAN_STEPS - 1) CLAN_BRING(l + CLAN_STAGES * CLAN_BK)
 #if CLAN_MMA == 2
       uint xh[CLAN_MI][4], xl[CLAN_MI][4];
 #pragma unroll

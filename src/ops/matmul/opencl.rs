@@ -370,13 +370,18 @@ impl Call<'_> {
                     (t.tm * t.tk / t.group()).min(t.tk),
                     (t.tn * t.tk / t.group()).min(t.tk),
                 );
+                let exact = g.m.is_multiple_of(t.tm)
+                    && g.n.is_multiple_of(t.tn)
+                    && g.k.is_multiple_of(self.part)
+                    && self.part.is_multiple_of(t.tk);
                 let c = chunk(g.dtype);
                 let out = [g.out_offset as isize, g.out_row, g.n as isize];
                 let aligned = out.into_iter().chain(g.batch.iter().map(|x| x.out));
                 let out = if aligned.into_iter().all(|s| s % c as isize == 0) { c } else { 1 };
                 let defines = format!(
-                    "{}#define CLAN_A_VEC {a}\n#define CLAN_B_VEC {b}\n#define CLAN_OUT_VEC {out}\n",
-                    t.defines()
+                    "{}#define CLAN_A_VEC {a}\n#define CLAN_B_VEC {b}\n#define CLAN_OUT_VEC {out}\n#define CLAN_EXACT {}\n",
+                    t.defines(),
+                    u8::from(exact)
                 );
                 let (tiles_m, tiles_n) = (g.m.div_ceil(t.tm), g.n.div_ceil(t.tn));
                 (
