@@ -3,7 +3,7 @@
 use clan::half::{bf16, f16};
 use clan::ndarray::{ArrayD, ArrayView, Axis, Dimension, Ix2, IxDyn, s};
 use clan::verify::oracle::{self, Rng, Sample, Wide};
-use clan::{Device, DeviceArray, ErrorKind, Number, Precision};
+use clan::{Device, DeviceArray, DeviceKind, ErrorKind, Number, Precision};
 
 fn random<T: Sample>(rng: &mut Rng, shape: &[usize]) -> ArrayD<T> {
     let n = shape.iter().product();
@@ -93,6 +93,28 @@ on_every_device!(shapes, |device| {
     }
 });
 
+/// Large enough for matrix units. Elsewhere they would meet the kernels of the shapes above.
+const UNITS: &Shapes = &[
+    (&[150, 420], &[420, 70]),
+    (&[128, 1024], &[1024, 128]),
+    (&[65, 2051], &[2051, 33]),
+    (&[3, 96, 301], &[3, 301, 80]),
+    (&[3, 96, 300], &[300, 80]),
+    (&[64, 20_000], &[20_000, 17]),
+];
+
+on_every_device!(shapes_for_matrix_units, |device| {
+    if device.kind() != DeviceKind::Gpu {
+        return products::<f32>(device, &UNITS[..1]);
+    }
+    products::<f32>(device, UNITS);
+    products::<f16>(device, UNITS);
+    products::<bf16>(device, UNITS);
+    if device.info().fp64 {
+        products::<f64>(device, UNITS);
+    }
+});
+
 on_every_device!(views, |device| {
     let mut rng = Rng::new(3);
     let mut matrix = |n, m| random(&mut rng, &[n, m]).into_dimensionality::<Ix2>().unwrap();
@@ -125,8 +147,15 @@ on_every_device!(views, |device| {
 });
 
 on_every_device!(mixed_magnitudes_and_special_values, |device| {
+    special_values(device, (20, 700, 33));
+    // The same on matrix units.
+    if device.kind() == DeviceKind::Gpu {
+        special_values(device, (160, 700, 66));
+    }
+});
+
+fn special_values(device: &Device, (m, k, n): (usize, usize, usize)) {
     let mut rng = Rng::new(11);
-    let (m, k, n) = (20, 700, 33);
     let mut scaled = |shape: [usize; 2]| {
         let mut values = random::<f32>(&mut rng, &shape);
         values.mapv_inplace(|v| v * 2f32.powi(rng.below(40) as i32 - 20));
@@ -160,7 +189,7 @@ on_every_device!(mixed_magnitudes_and_special_values, |device| {
     for (g, w) in got.iter().zip(&want) {
         assert!(w.allows(*g), "{device}: {g}, not {w:?}");
     }
-});
+}
 
 on_every_device!(epilogues, |device| {
     let mut rng = Rng::new(5);

@@ -35,7 +35,7 @@ pub enum Precision {
     /// k · ε · Σ|a||b| over its k products.
     #[default]
     Full,
-    /// Operands may be rounded to 11 significant bits (TensorFloat-32), sums are `f32`.
+    /// Operands may be cut to 11 significant bits (TensorFloat-32), sums are `f32`.
     Tf32,
     /// Operands may be rounded to `bf16`, 8 significant bits, sums are `f32`.
     Bf16,
@@ -242,6 +242,7 @@ struct Plan {
     b: RawArray,
     shapes: Shapes,
     dtype: DType,
+    #[cfg_attr(not(feature = "opencl"), expect(dead_code, reason = "the host computes in full"))]
     precision: Precision,
     /// The expression that is stored, and the number of the result in it.
     epilogue: Option<(Arc<Node>, u64)>,
