@@ -94,7 +94,7 @@ impl Transpose {
     /// The copy of `layout` into one of the same shape and the strides `out`, contiguous along the
     /// last axis.
     fn of(layout: &Layout, out: &[isize]) -> Option<Transpose> {
-        let (dims, strides) = coalesce(&layout.shape, &[&layout.strides, out]);
+        let (dims, strides) = coalesce(&layout.shape, &[layout.strides.as_slice(), out]);
         let (strides, out) = (&strides[0], &strides[1]);
         let x = dims.len().checked_sub(1)?;
         if layout.len() == 0 || strides[x].unsigned_abs() <= 1 {

@@ -166,8 +166,8 @@ fn special_values(device: &Device, (m, k, n): (usize, usize, usize)) {
     let y = DeviceArray::from_ndarray(device, &b).unwrap();
     let exact = x.matmul(&y).unwrap();
     check(&exact, a.view(), b.view());
-    // Permissions to be less exact may be used or not.
-    for (precision, bits) in [(Precision::Tf32, 10), (Precision::Bf16, 7), (Precision::Full, 23)] {
+    // Permissions to be less exact may be used or not. Cutting loses up to twice what rounding does.
+    for (precision, bits) in [(Precision::Tf32, 9), (Precision::Bf16, 7), (Precision::Full, 23)] {
         let got = x.product(&y).precision(precision).eval().unwrap().to_vec().unwrap();
         for (g, w) in got.iter().zip(&oracle::matmul(&a.view(), &b.view())) {
             let slack = w.magnitude * 2.5 * 2f64.powi(-bits - 1).max(k as f64 * 2f64.powi(-24));
