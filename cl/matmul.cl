@@ -167,8 +167,8 @@ void matmul_join(__global clan_out_t* out, __global const clan_sum* partial, con
 #endif
 
 // The way of one operand from global to local memory, in two steps, so that arithmetic hides the
-// first: `clan_fetch` reads this work-item's share of a tile of SIDE by CLAN_TK elements into
-// registers, zeros outside; `clan_place` writes it, with k as the slower axis.
+// first: `clan_fetch` reads this work-item's share of a tile of SIDE by CLAN_TK elements, of which
+// `p` points to element `l0` along k, into registers, zeros outside; `clan_place` writes it, with k as the slower axis.
 #define CLAN_OPERAND(NAME, SIDE, LINE, MAJOR, VEC)                                                 \
   static inline void clan_fetch_##NAME(clan_sum* r, __global const CLAN_STORED* restrict p,        \
                                        const clan_ix x0, const clan_ix sides, const clan_off sx,   \
@@ -178,7 +178,7 @@ void matmul_join(__global clan_out_t* out, __global const clan_sum* partial, con
       const uint u = v * CLAN_GROUP + me;                                                          \
       const clan_ix x = x0 + (MAJOR == 1 ? u / (CLAN_TK / VEC) : u % (SIDE / VEC) * VEC);          \
       const clan_ix l = l0 + (MAJOR == 1 ? u % (CLAN_TK / VEC) * VEC : u / (SIDE / VEC));          \
-      const clan_off at = (clan_off)x * (MAJOR == 2 ? 1 : sx) + (clan_off)l * (MAJOR == 1 ? 1 : sl); \
+      const clan_off at = (clan_off)x * (MAJOR == 2 ? 1 : sx) + (clan_off)(l - l0) * (MAJOR == 1 ? 1 : sl); \
       const clan_ix xe = x + (MAJOR == 1 ? 1 : VEC), le = l + (MAJOR == 1 ? VEC : 1);              \
       if (CLAN_EXACT || (xe <= sides && le <= to)) {                                                          \
         CLAN_FETCH_##VEC(r + v * VEC, p + at);                                                     \
@@ -243,8 +243,12 @@ void matmul_tiled(CLAN_PRODUCT_PARAMS, const clan_ix tiles_m, const clan_ix tile
     for (int j = 0; j < CLAN_RN; j++) sums[i][j] = 0;
   }
   clan_sum next_a[CLAN_TM * CLAN_TK / CLAN_GROUP], next_b[CLAN_TN * CLAN_TK / CLAN_GROUP];
-  clan_fetch_a(next_a, a + pa, i0, m, a_row, from, to, a_column);
-  clan_fetch_b(next_b, b + pb, j0, n, b_column, from, to, b_row);
+  // Pointers move along k, so that what else makes an address stays the same.
+  const clan_off step_a = CLAN_A_MAJOR == 1 ? 1 : a_column, step_b = CLAN_B_MAJOR == 1 ? 1 : b_row;
+  __global const CLAN_STORED* at_a = a + pa + (clan_off)from * step_a;
+  __global const CLAN_STORED* at_b = b + pb + (clan_off)from * step_b;
+  clan_fetch_a(next_a, at_a, i0, m, a_row, from, to, a_column);
+  clan_fetch_b(next_b, at_b, j0, n, b_column, from, to, b_row);
   clan_place_a(next_a, tile_a);
   clan_place_b(next_b, tile_b);
   barrier(CLK_LOCAL_MEM_FENCE);
@@ -252,8 +256,10 @@ void matmul_tiled(CLAN_PRODUCT_PARAMS, const clan_ix tiles_m, const clan_ix tile
   for (clan_ix l = from; l < to; l += CLAN_TK) {
     const bool more = l + CLAN_TK < to;
     if (more) {
-      clan_fetch_a(next_a, a + pa, i0, m, a_row, l + CLAN_TK, to, a_column);
-      clan_fetch_b(next_b, b + pb, j0, n, b_column, l + CLAN_TK, to, b_row);
+      at_a += CLAN_TK * step_a;
+      at_b += CLAN_TK * step_b;
+      clan_fetch_a(next_a, at_a, i0, m, a_row, l + CLAN_TK, to, a_column);
+      clan_fetch_b(next_b, at_b, j0, n, b_column, l + CLAN_TK, to, b_row);
     }
     __local const clan_sum* line_a = tile_a + stage * (CLAN_TK * CLAN_LINE_A) + ty;
     __local const clan_sum* line_b = tile_b + stage * (CLAN_TK * CLAN_LINE_B) + tx;

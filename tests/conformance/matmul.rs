@@ -115,6 +115,16 @@ on_every_device!(shapes_for_matrix_units, |device| {
     }
 });
 
+// On GPUs the first operand is turned before such a product; some rows tell.
+on_every_device!(large_results, |device| {
+    let mut rng = Rng::new(13);
+    let (a, b) = (random::<f32>(&mut rng, &[1030, 33]), random::<f32>(&mut rng, &[33, 1025]));
+    let x = DeviceArray::from_ndarray(device, &a).unwrap();
+    let y = DeviceArray::from_ndarray(device, &b).unwrap();
+    let got = x.matmul(&y).unwrap().slice(s![..;103, ..]).unwrap();
+    check(&got, a.slice(s![..;103, ..]), b.view());
+});
+
 on_every_device!(views, |device| {
     let mut rng = Rng::new(3);
     let mut matrix = |n, m| random(&mut rng, &[n, m]).into_dimensionality::<Ix2>().unwrap();

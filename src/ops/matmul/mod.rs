@@ -283,6 +283,8 @@ impl Plan {
                 return run(gemm, &device);
             }
             let (a, b) = (gathered(&self.a)?, gathered(&self.b)?);
+            #[cfg(feature = "opencl")]
+            let a = opencl::arrange(a, &self.shapes)?;
             return run(self.gemm(&a, &b, out, epilogue)?, &device);
         }
         // In two passes; half floats are rounded by the second.

@@ -3,8 +3,11 @@
 
 use super::gemm::{Gemm, Matrix};
 use super::point::{Direct, Panel, Stream, Tile, is_cpu};
-use super::units::Unit;
+use super::shapes::Shapes;
+use super::units::{self, Unit};
+use crate::array::RawArray;
 use crate::backend::Buffer;
+use crate::device::DeviceKind;
 use crate::element::DType;
 use crate::error::Result;
 use crate::expr::fused::Nest;
@@ -74,6 +77,20 @@ pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
     match Tile::of(device, size, gemm) {
         Some((tile, splits)) if !tiny => Choice { kernel: Kernel::Tiled(tile), splits },
         _ => Choice { kernel: Kernel::Direct(Direct::of(device)), splits: 1 },
+    }
+}
+
+/// The first operand as `matmul_tiled` reads it fastest where it is worth a copy: with neighbours
+/// along m, which go to local memory in vectors.
+///
+/// H200, f32, TFLOP/s with neighbours along k and along m: 4096 × 4096 × 4096 43.9 and 45.9,
+/// 32768 × 32768 × 64 32.7 and 40.4.
+pub(super) fn arrange(a: RawArray, shapes: &Shapes) -> Result<RawArray> {
+    let gpu = a.device().launch_kind() != DeviceKind::Cpu && !a.device().is_host();
+    let large = shapes.m >= 1024 && shapes.n >= 1024 && shapes.k >= 32;
+    match gpu && large && a.dtype == DType::F32 {
+        true => units::in_lines(&a, a.dtype, true),
+        false => Ok(a),
     }
 }
 

@@ -51,7 +51,7 @@ struct Family {
 /// A new vendor's units are a row here and a kernel file.
 ///
 /// TFLOP/s of the kernels alone on an H200 (driver 580.159.04), n × n × n:
-/// f32 in three products: tile 128 × 64 at 8192 74.9, 64 × 32 at 512 20.7, at 1024 44.9, at 2048
+/// f32 in three products: tile 128 × 64 at 8192 75.7, 64 × 32 at 512 20.7, at 1024 44.9, at 2048
 /// 52.9; tf32 at 8192 233.9; bf16 466.7; f16 456.5; f64 46.0. All of `mma.sync`: tf32 318, bf16 636.
 /// Other tiles for three products at 8192: 128 × 128 with 8 warps 71.7, 64 × 64 69.9; tf32 with
 /// 128 × 128 by 8 warps 121; bf16 with 8 warps 327, with tiles of 256 × 128 292.
@@ -91,7 +91,7 @@ const fn unit(
 const THRICE_FROM: usize = 192;
 
 /// From this k the high part may be the next below: half of the error is spent to save time (on an
-/// H200 at 8192 74.9 instead of 72.0 TFLOP/s; error 0.40 of that of fused multiply-adds).
+/// H200 at 8192 75.7 instead of 67.2 TFLOP/s; error 0.40 of that of fused multiply-adds).
 const CUT_FROM: usize = 2048;
 
 impl Unit {
@@ -212,19 +212,19 @@ pub(super) fn choose(
 /// The operands as `unit` reads them: of its type, in rows of aligned chunks of 16 bytes. Copied
 /// where they are not.
 pub(super) fn operands(unit: &Unit, a: &RawArray, b: &RawArray) -> Result<(RawArray, RawArray)> {
-    let a = operand(unit, a, false)?;
+    let dtype = operand_type(unit.kind);
+    let a = in_lines(a, dtype, false)?;
     let b = match unit.kind {
         // These units read f32 with neighbours along k only.
-        Kind::Tf32 | Kind::Tf32Thrice => operand(unit, b, true)?,
-        _ if chunked(b, true) && operand_type(unit.kind) == b.dtype => b.clone(),
-        _ => operand(unit, b, false)?,
+        Kind::Tf32 | Kind::Tf32Thrice => in_lines(b, dtype, true)?,
+        _ if chunked(b, true) && dtype == b.dtype => b.clone(),
+        _ => in_lines(b, dtype, false)?,
     };
     Ok((a, b))
 }
 
-/// The matrix with rows, or `by_columns` columns, in aligned chunks.
-fn operand(unit: &Unit, x: &RawArray, by_columns: bool) -> Result<RawArray> {
-    let dtype = operand_type(unit.kind);
+/// Matrices of type `dtype` with rows, or `by_columns` columns, in aligned chunks of 16 bytes.
+pub(super) fn in_lines(x: &RawArray, dtype: DType, by_columns: bool) -> Result<RawArray> {
     if x.dtype == dtype && chunked(x, by_columns) {
         return Ok(x.clone());
     }
