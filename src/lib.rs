@@ -116,6 +116,7 @@ pub use expr::{Expr, IntoExpr, Logic, Signed};
 pub use ops::conv2d::Border;
 #[doc(hidden)]
 pub use ops::limits;
+pub use ops::linalg::{Diagonal, Lu, Real, Triangle};
 pub use ops::matmul::{Precision, Product};
 pub use ops::reduce::Reduction;
 pub use {half, ndarray};

@@ -210,6 +210,8 @@ mod create;
 mod errors;
 #[path = "conformance/layout.rs"]
 mod layout;
+#[path = "conformance/linalg.rs"]
+mod linalg;
 #[path = "conformance/map.rs"]
 mod map;
 #[path = "conformance/matmul.rs"]

@@ -3,6 +3,7 @@
 pub(crate) mod conv2d;
 pub(crate) mod copy;
 pub mod limits;
+pub(crate) mod linalg;
 pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod reduce;

@@ -16,7 +16,9 @@ pub(super) const ARGUMENT_BYTES: usize = 320;
 /// `out[t] = epilogue(a[t] · b[t])` for every index `t` of the batch, with `a[t]` of m × k and
 /// `b[t]` of k × n elements.
 ///
-/// Invariants, set up by `Plan::gemm`: no length is zero; every element that lengths and strides
+/// With `subtract` it is `out[t] −= a[t] · b[t]`, without an epilogue.
+///
+/// Invariants, set up by `Plan::gemm` and `update`: no length is zero; every element that lengths and strides
 /// reach lies inside its buffer; `out` is written at different places for different indices, and
 /// overlaps an operand only where the caller knows that no product reads what another writes.
 #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "the host needs less"))]
@@ -42,12 +44,15 @@ pub(crate) struct Gemm<'a> {
     #[cfg(feature = "opencl")]
     pub unit: Option<&'static super::units::Unit>,
     pub epilogue: Option<Epilogue<'a>>,
+    /// Takes the product from what the result holds, which has the type of the sums.
+    pub subtract: bool,
 }
 
 /// Where a matrix lies, in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
-    pub buffer: &'a Buffer,
+    /// `None`: the buffer of the result, whose other elements the product then leaves alone.
+    pub buffer: Option<&'a Buffer>,
     pub offset: usize,
     /// From one row to the next.
     pub row: isize,

@@ -344,8 +344,18 @@ impl Plan {
             n,
             k,
             batch,
-            a: Matrix { buffer: &a.buffer, offset: a.layout.offset, row: a_row, column: a_column },
-            b: Matrix { buffer: &b.buffer, offset: b.layout.offset, row: b_row, column: b_column },
+            a: Matrix {
+                buffer: Some(&a.buffer),
+                offset: a.layout.offset,
+                row: a_row,
+                column: a_column,
+            },
+            b: Matrix {
+                buffer: Some(&b.buffer),
+                offset: b.layout.offset,
+                row: b_row,
+                column: b_column,
+            },
             dtype,
             out: owned(out)?,
             out_offset: offset,
@@ -354,6 +364,7 @@ impl Plan {
             #[cfg(feature = "opencl")]
             unit: None,
             epilogue,
+            subtract: false,
         };
         gemm.simplify();
         Ok(gemm)
@@ -376,4 +387,89 @@ fn gathered(x: &RawArray) -> Result<RawArray> {
 fn owned(array: &mut RawArray) -> Result<&mut Buffer> {
     Arc::get_mut(&mut array.buffer)
         .ok_or_else(|| Error::argument(OP, "the array to write is shared after it was made"))
+}
+
+/// `a · b` as a new array. Without checks; see [`subtract`].
+pub(crate) fn multiply(op: &'static str, a: RawArray, b: RawArray) -> Result<RawArray> {
+    let (device, dtype) = (a.device().clone(), a.dtype);
+    let layout = Layout::contiguous(&[a.layout.shape[0], b.layout.shape[1]]);
+    let mut buffer = Arc::new(RawArray::alloc(op, &device, &layout, dtype)?);
+    pair(op, a, b, &mut buffer, &layout, false)?;
+    Ok(RawArray { buffer, layout, dtype })
+}
+
+/// `out −= a · b`, where `out` is the part `layout` of a buffer; both operands may be parts of it
+/// that lie beside.
+///
+/// In full precision and without checks: the operands are matrices of `f32` or `f64` of the buffer's
+/// device, their inner lengths agree and are not zero, the columns of `out` are neighbours, and
+/// nobody else holds the buffer.
+pub(crate) fn subtract(
+    op: &'static str,
+    a: RawArray,
+    b: RawArray,
+    out: &mut Arc<Buffer>,
+    layout: &Layout,
+) -> Result<()> {
+    pair(op, a, b, out, layout, true)
+}
+
+fn pair(
+    op: &'static str,
+    a: RawArray,
+    b: RawArray,
+    out: &mut Arc<Buffer>,
+    layout: &Layout,
+    subtract: bool,
+) -> Result<()> {
+    let (m, n, k) = (layout.shape[0], layout.shape[1], a.layout.shape[1]);
+    if m * n == 0 {
+        return Ok(());
+    }
+    let (device, dtype) = (a.device().clone(), a.dtype);
+    #[cfg(feature = "opencl")]
+    let shapes =
+        Shapes { m, n, k, batch: crate::layout::Dims::new(), out: layout.shape.clone() };
+    #[cfg(feature = "opencl")]
+    let unit = units::choose(&device, &shapes, dtype, Precision::Full)?;
+    #[cfg(feature = "opencl")]
+    let (a, b) = match unit {
+        Some(unit) => units::operands(unit, &a, &b)?,
+        None => (gathered(&a)?, gathered(&b)?),
+    };
+    // Operands that are parts of the result's buffer give up their hold of it.
+    let part = |x: RawArray, out: &Arc<Buffer>| -> (Option<Arc<Buffer>>, Layout) {
+        (Some(x.buffer).filter(|buffer| !Arc::ptr_eq(buffer, out)), x.layout)
+    };
+    let ((a, la), (b, lb)) = (part(a, out), part(b, out));
+    fn matrix<'a>(buffer: &'a Option<Arc<Buffer>>, layout: &Layout) -> Matrix<'a> {
+        let Layout { strides, offset, .. } = layout;
+        Matrix {
+            buffer: buffer.as_deref(),
+            offset: *offset,
+            row: strides[0],
+            column: strides[1],
+        }
+    }
+    let mut gemm = Gemm {
+        op,
+        m,
+        n,
+        k,
+        batch: Vec::new(),
+        a: matrix(&a, &la),
+        b: matrix(&b, &lb),
+        dtype,
+        out: Arc::get_mut(out)
+            .ok_or_else(|| Error::argument(op, "the array to write is shared"))?,
+        out_offset: layout.offset,
+        out_row: layout.strides[0],
+        out_dtype: dtype,
+        #[cfg(feature = "opencl")]
+        unit,
+        epilogue: None,
+        subtract,
+    };
+    gemm.simplify();
+    run(gemm, &device)
 }

@@ -289,6 +289,9 @@ impl Call<'_> {
         // A GPU multiplies and adds in one instruction; on other processors `fma` may be slow.
         let fma = g.dtype.is_float() && !is_cpu(self.device);
         head.push_str(&types(g.dtype, fma));
+        if g.subtract {
+            head.push_str("#define CLAN_SUBTRACT\n");
+        }
         head.push_str(&self.batch());
         // What shapes the text is its own key.
         let mut key = head.clone().into_bytes();
@@ -304,6 +307,9 @@ impl Call<'_> {
                 g.out_dtype,
                 if appended.is_empty() { chunk(g.dtype) } else { 2 },
             ));
+            if g.subtract {
+                text.push_str(&subtracting(g.out_dtype));
+            }
             text.push_str(&format!("typedef {} clan_result;\n", codegen::compute(g.out_dtype)));
             if let Some(input) = &input {
                 text.push_str(&input.text());
@@ -343,7 +349,7 @@ impl Call<'_> {
         launch.output(g.out)?;
         launch.output(self.partial.unwrap_or(g.out))?;
         for m in [&g.a, &g.b] {
-            launch.input(m.buffer)?;
+            launch.input(m.buffer.unwrap_or(g.out))?;
             codegen::bind_offset(launch, m.offset as isize, wide)?;
             codegen::bind_offset(launch, m.row, wide)?;
             codegen::bind_offset(launch, m.column, wide)?;
@@ -558,6 +564,21 @@ pub(crate) fn types(dtype: DType, fma: bool) -> String {
         text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
     }
     text
+}
+
+/// The stores of a result that is taken from what is there: those of `codegen::output_type`, once
+/// more. Only types that are stored as they are computed.
+fn subtracting(dtype: DType) -> String {
+    let t = codegen::storage(dtype);
+    let lanes = |vec: usize| {
+        let list: Vec<String> = (0..vec).map(|k| format!("(v)[{k}]")).collect();
+        format!("(*(__global {t}{vec}*)((out) + (i)) -= ({t}{vec})({}))", list.join(", "))
+    };
+    format!(
+        "#undef CLAN_PUT\n#define CLAN_PUT(out, i, v) ((out)[i] -= (v))\n#ifdef CLAN_PUTV\n#undef CLAN_PUTV\n#if CLAN_KERNEL == 5\n#define CLAN_PUTV(out, i, v) {}\n#else\n#define CLAN_PUTV(out, i, v) {}\n#endif\n#endif\n",
+        lanes(2),
+        lanes(chunk(dtype)),
+    )
 }
 
 /// `CLAN_CHUNK`: sums in 16 bytes.

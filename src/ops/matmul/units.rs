@@ -319,7 +319,7 @@ fn multiply(
     let mut out = RawArray::alloc(super::OP, device, &layout, out_dtype)?;
     fn matrix(x: &RawArray) -> Matrix<'_> {
         let Layout { strides, offset, .. } = &x.layout;
-        Matrix { buffer: &x.buffer, offset: *offset, row: strides[0], column: strides[1] }
+        Matrix { buffer: Some(&x.buffer), offset: *offset, row: strides[0], column: strides[1] }
     }
     let gemm = Gemm {
         op: super::OP,
@@ -336,6 +336,7 @@ fn multiply(
         out_dtype,
         unit: Some(unit),
         epilogue: None,
+        subtract: false,
     };
     run(gemm, device)?;
     let out = RawArray { buffer: Arc::new(out), layout, dtype: out_dtype };

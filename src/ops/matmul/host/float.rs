@@ -11,24 +11,27 @@ use crate::ops::matmul::gemm::Gemm;
 
 pub(super) trait Float: vector::Lanes {
     const ONE: Self;
+    const MINUS_ONE: Self;
     #[cfg(target_arch = "x86_64")]
     const TYPE: private_gemm_x86::DType;
 }
 
 impl Float for f32 {
     const ONE: f32 = 1.0;
+    const MINUS_ONE: f32 = -1.0;
     #[cfg(target_arch = "x86_64")]
     const TYPE: private_gemm_x86::DType = private_gemm_x86::DType::F32;
 }
 
 impl Float for f64 {
     const ONE: f64 = 1.0;
+    const MINUS_ONE: f64 = -1.0;
     #[cfg(target_arch = "x86_64")]
     const TYPE: private_gemm_x86::DType = private_gemm_x86::DType::F64;
 }
 
 pub(super) fn run<T: Float>(mut gemm: Gemm<'_>) -> Result<()> {
-    if gemm.m == 1 || gemm.n == 1 {
+    if (gemm.m == 1 || gemm.n == 1) && !gemm.subtract {
         return vector::run::<T>(gemm);
     }
     // SAFETY: `for_parts` gives parts that lie inside the operands and the result.
@@ -43,7 +46,10 @@ unsafe fn product<T: Float>(p: Block<T>) {
     if let Some(instructions) = x86::instructions() {
         // Positive strides alone are what its callers use.
         if p.a_row > 0 && p.a_column > 0 && p.b_row > 0 && p.b_column > 0 {
-            let one = T::ONE;
+            let (accumulate, factor) = match p.subtract {
+                true => (private_gemm_x86::Accum::Add, T::MINUS_ONE),
+                false => (private_gemm_x86::Accum::Replace, T::ONE),
+            };
             // SAFETY: the caller's promise; the processor has the instructions.
             unsafe {
                 private_gemm_x86::gemm(
@@ -59,7 +65,7 @@ unsafe fn product<T: Float>(p: Block<T>) {
                     std::ptr::null(),
                     std::ptr::null(),
                     private_gemm_x86::DstKind::Full,
-                    private_gemm_x86::Accum::Replace,
+                    accumulate,
                     p.a.cast(),
                     p.a_row,
                     p.a_column,
@@ -70,14 +76,14 @@ unsafe fn product<T: Float>(p: Block<T>) {
                     p.b_row,
                     p.b_column,
                     false,
-                    (&raw const one).cast(),
+                    (&raw const factor).cast(),
                     1,
                 );
             }
             return;
         }
     }
-    // SAFETY: the caller's promise; with `read_dst` false the result is only written.
+    // SAFETY: the caller's promise; the result is read where something is taken from it.
     unsafe {
         gemm::gemm(
             p.m,
@@ -86,15 +92,15 @@ unsafe fn product<T: Float>(p: Block<T>) {
             p.out,
             1,
             p.out_row,
-            false,
+            p.subtract,
             p.a,
             p.a_column,
             p.a_row,
             p.b,
             p.b_column,
             p.b_row,
-            T::ZERO,
-            T::ONE,
+            if p.subtract { T::ONE } else { T::ZERO },
+            if p.subtract { T::MINUS_ONE } else { T::ONE },
             false,
             false,
             false,

@@ -43,6 +43,7 @@ struct Block<T> {
     b_column: isize,
     out: *mut T,
     out_row: isize,
+    subtract: bool,
 }
 
 impl<T> Clone for Block<T> {
@@ -52,8 +53,8 @@ impl<T> Clone for Block<T> {
 }
 impl<T> Copy for Block<T> {}
 
-// SAFETY: blocks are handed to threads whose parts of `out` are disjoint; the operands are only
-// read.
+// SAFETY: blocks are handed to threads whose parts of `out` are disjoint; what they read nobody
+// writes.
 unsafe impl<T> Send for Block<T> {}
 unsafe impl<T> Sync for Block<T> {}
 
@@ -65,14 +66,15 @@ impl<T> Block<T> {
             m: gemm.m,
             n: gemm.n,
             k: gemm.k,
-            a: gemm.a.buffer.host()?.ptr().cast(),
+            a: gemm.a.buffer.unwrap_or(gemm.out).host()?.ptr().cast(),
             a_row: gemm.a.row,
             a_column: gemm.a.column,
-            b: gemm.b.buffer.host()?.ptr().cast(),
+            b: gemm.b.buffer.unwrap_or(gemm.out).host()?.ptr().cast(),
             b_row: gemm.b.row,
             b_column: gemm.b.column,
             out: gemm.out.host_mut()?.ptr_mut().cast(),
             out_row: gemm.out_row,
+            subtract: gemm.subtract,
         })
     }
 

@@ -1,0 +1,598 @@
+// linalg: the small dense parts of matrix factorisations. What is large is left to matmul.cl.
+//
+// A program has one of these kernels, chosen by CLAN_KERNEL, or all of them when it is not defined:
+//
+//   0 substitute      triangular systems of up to CLAN_LEAF unknowns, one right-hand side a work-item
+//   1 cholesky_leaf   Cholesky of up to CLAN_LEAF rows, in one work-group
+//   2 lu_panel        LU of up to CLAN_PANEL columns; several groups that hold the panel in registers
+//                     and wait for each other
+//   3 lu_panel_one    the same in one group, from global memory
+//   4 exchange_rows   what a panel did to its rows, done to the other columns
+//   5 triangle, gather_rows, column_scales
+//   6 qr_panel        Householder QR of up to CLAN_PANEL columns, in one group
+//
+// private: the right-hand side (substitute), the rows of a panel (lu_panel), a strip of the block
+//   (cholesky_leaf): all loops over them are unrolled, so that they are registers;
+// local: the triangle, which all work-items read in step (substitute); the column that every
+//   work-item needs next (cholesky_leaf); candidates for the pivot and its row (lu_panel);
+// global: the matrix; the mail between groups (lu_panel). constant: not used.
+//
+// With CLAN_FLAT the loops stay loops and a group is one work-item: CPUs.
+
+#ifndef CLAN_KERNEL
+#define CLAN_ALL 1
+#else
+#define CLAN_ALL 0
+#endif
+#ifndef CLAN_LEAF
+#define CLAN_LEAF 16 // rows of the blocks that are not cut any more; a multiple of 4
+#endif
+#ifndef CLAN_PANEL
+#define CLAN_PANEL 8 // columns of a panel
+#endif
+#ifndef CLAN_ROWS
+#define CLAN_ROWS 2 // rows of a panel that a work-item holds
+#endif
+#ifndef CLAN_MOST
+#define CLAN_MOST 4 // groups that share a panel at most
+#endif
+#ifndef CLAN_QUAD
+typedef float clan_t;
+typedef float4 clan_quad;
+#define CLAN_QUAD 4 // elements in 16 bytes
+#define CLAN_WORDS 1 // words of 32 bits in an element
+#define CLAN_BITS(x, w) as_uint(x)
+#define CLAN_OF_BITS(p) as_float((p)[0])
+#define CLAN_DROP 1e-30f // sums of squares below it, beside elements near 1, count as zero
+#endif
+#ifndef CLAN_VECTORS
+#define CLAN_VECTORS 64 // right-hand sides of a group in `substitute`
+#endif
+#ifdef CLAN_FLAT
+#define CLAN_UNROLLED
+#else
+#define CLAN_UNROLLED _Pragma("unroll")
+#endif
+#pragma OPENCL FP_CONTRACT ON
+
+#if CLAN_ALL || CLAN_KERNEL == 0
+#ifdef CLAN_FLAT
+// Each group of one work-item takes CLAN_VECTORS right-hand sides.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void substitute(__global clan_t* x, const long x_at, const long x_step, const long x_next, const uint count,
+                __global const clan_t* t, const long t_at, const long t_row, const long t_column,
+                const uint size, const uint unit, __global int* status, const int base,
+                const int direction, const uint lines) {
+  const uint from = (uint)get_group_id(0) * CLAN_VECTORS, to = min(count, from + CLAN_VECTORS);
+  for (uint j = 0; j < size; j++) {
+    for (uint k = 0; k < j; k++) {
+      const clan_t f = t[t_at + j * t_row + k * t_column];
+      for (uint v = from; v < to; v++)
+        x[x_at + j * x_step + v * x_next] -= f * x[x_at + k * x_step + v * x_next];
+    }
+    if (unit) continue;
+    const clan_t d = t[t_at + j * t_row + j * t_column];
+    if (d == 0) atomic_min(status, base + direction * (int)j);
+    for (uint v = from; v < to; v++) x[x_at + j * x_step + v * x_next] /= d;
+  }
+}
+#else
+#define CLAN_LINE (CLAN_LEAF + 4)
+// x = T^-1 x for each of `count` vectors of `size` elements that are `x_step` apart; the vectors are
+// `x_next` apart. T is lower triangular, by strides that may be negative: an upper triangle read
+// backwards is a lower one. Unknown j is `base + direction * j` in messages. With `lines` the
+// vectors are whole, contiguous and start on 16 bytes.
+__kernel __attribute__((reqd_work_group_size(CLAN_VECTORS, 1, 1)))
+void substitute(__global clan_t* x, const long x_at, const long x_step, const long x_next, const uint count,
+                __global const clan_t* t, const long t_at, const long t_row, const long t_column,
+                const uint size, const uint unit, __global int* status, const int base,
+                const int direction, const uint lines) {
+  // Column k of the triangle is line k, so that the elements below the diagonal are neighbours.
+  __local __attribute__((aligned(16))) clan_t tri[CLAN_LEAF * CLAN_LINE];
+  const uint me = get_local_id(0);
+  const bool by_rows = t_column == 1 || t_column == -1;
+#pragma unroll 8
+  for (uint e = me; e < CLAN_LEAF * CLAN_LEAF; e += CLAN_VECTORS) {
+    const uint slow = e / CLAN_LEAF, fast = e % CLAN_LEAF;
+    const uint j = by_rows ? slow : fast, k = by_rows ? fast : slow;
+    clan_t value = j == k ? 1 : 0;
+    if (j < size && (k < j || (k == j && !unit))) value = t[t_at + j * t_row + k * t_column];
+    if (j == k && value == 0) atomic_min(status, base + direction * (int)j);
+    tri[k * CLAN_LINE + j] = value;
+  }
+  const uint vector = (uint)get_group_id(0) * CLAN_VECTORS + me;
+  const bool mine = vector < count;
+  __global clan_t* at = x + x_at + (mine ? (long)vector : 0) * x_next;
+  clan_t v[CLAN_LEAF];
+  if (lines) {
+#pragma unroll
+    for (uint i = 0; i < CLAN_LEAF; i += CLAN_QUAD) {
+      const clan_quad q = *(__global const clan_quad*)(at + i);
+      v[i] = q.s0, v[i + 1] = q.s1;
+#if CLAN_QUAD == 4
+      v[i + 2] = q.s2, v[i + 3] = q.s3;
+#endif
+    }
+  } else {
+#pragma unroll
+    for (uint i = 0; i < CLAN_LEAF; i++) v[i] = i < size ? at[i * x_step] : 0;
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+  for (uint k = 0; k < CLAN_LEAF; k++) {
+    __local const clan_t* line = tri + k * CLAN_LINE;
+    if (!unit) v[k] /= line[k];
+    // Whole quads; what is above the diagonal is left alone.
+#pragma unroll
+    for (uint j = (k + 1) / CLAN_QUAD * CLAN_QUAD; j < CLAN_LEAF; j += CLAN_QUAD) {
+      const clan_quad q = *(__local const clan_quad*)(line + j);
+      if (j + 0 > k) v[j] -= q.s0 * v[k];
+      if (j + 1 > k) v[j + 1] -= q.s1 * v[k];
+#if CLAN_QUAD == 4
+      if (j + 2 > k) v[j + 2] -= q.s2 * v[k];
+      if (j + 3 > k) v[j + 3] -= q.s3 * v[k];
+#endif
+    }
+  }
+  if (!mine) return;
+  if (lines) {
+#pragma unroll
+    for (uint i = 0; i < CLAN_LEAF; i += CLAN_QUAD) {
+#if CLAN_QUAD == 4
+      *(__global clan_quad*)(at + i) = (clan_quad)(v[i], v[i + 1], v[i + 2], v[i + 3]);
+#else
+      *(__global clan_quad*)(at + i) = (clan_quad)(v[i], v[i + 1]);
+#endif
+    }
+  } else {
+#pragma unroll
+    for (uint i = 0; i < CLAN_LEAF; i++) {
+      if (i < size) at[i * x_step] = v[i];
+    }
+  }
+}
+#endif
+#endif
+
+#if CLAN_ALL || CLAN_KERNEL == 1
+// The lower triangle of `size` rows becomes its Cholesky factor; what is above the diagonal is
+// neither read nor written. A pivot that is not positive is noted in status[0], and NaN follow.
+#ifdef CLAN_FLAT
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void cholesky_leaf(__global clan_t* a, const long at, const long row, const uint size,
+                   __global int* status, const int base) {
+  __global clan_t* b = a + at;
+  for (uint j = 0; j < size; j++) {
+    const clan_t d = b[j * row + j];
+    if (!(d > 0)) atomic_min(status, base + (int)j);
+    const clan_t root = sqrt(d);
+    b[j * row + j] = root;
+    for (uint i = j + 1; i < size; i++) b[i * row + j] /= root;
+    for (uint i = j + 1; i < size; i++) {
+      const clan_t f = b[i * row + j];
+      for (uint k = j + 1; k <= i; k++) b[i * row + k] -= f * b[k * row + j];
+    }
+  }
+}
+#else
+#define CLAN_STRIP (CLAN_LEAF / 4)
+__kernel __attribute__((reqd_work_group_size(CLAN_LEAF * 4, 1, 1)))
+void cholesky_leaf(__global clan_t* a, const long at, const long row, const uint size,
+                   __global int* status, const int base) {
+  // Two, so that one barrier a column suffices.
+  __local clan_t columns[2 * CLAN_LEAF];
+  // A work-item has every fourth element of a row.
+  const uint r = get_local_id(0) % CLAN_LEAF, q = get_local_id(0) / CLAN_LEAF;
+  clan_t v[CLAN_STRIP];
+#pragma unroll
+  for (uint k = 0; k < CLAN_STRIP; k++) {
+    const uint c = 4 * k + q;
+    v[k] = r < size && c <= r ? a[at + r * row + c] : r == c ? 1 : 0;
+  }
+#pragma unroll
+  for (uint j = 0; j < CLAN_LEAF; j++) {
+    __local clan_t* column = columns + (j & 1) * CLAN_LEAF;
+    if (q == j % 4) column[r] = v[j / 4];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const clan_t d = column[j], mine = column[r];
+    if (!(d > 0) && get_local_id(0) == 0) atomic_min(status, base + (int)j);
+    const clan_t f = mine / d;
+#pragma unroll
+    for (uint k = j / 4; k < CLAN_STRIP; k++) {
+      if (k > j / 4 || q > j % 4) v[k] -= f * column[4 * k + q];
+    }
+    if (q == j % 4) v[j / 4] = r == j ? sqrt(d) : mine / sqrt(d);
+  }
+#pragma unroll
+  for (uint k = 0; k < CLAN_STRIP; k++) {
+    const uint c = 4 * k + q;
+    if (r < size && c <= r) a[at + r * row + c] = v[k];
+  }
+}
+#endif
+#endif
+
+// What a panel did to its rows: moves[c] is the row that is now row c < width, and
+// moves[CLAN_PANEL + i] is where row i < width went.
+
+#if CLAN_ALL || CLAN_KERNEL == 2
+// LU of `rows` by `width` elements, the pivot of a column the first of its greatest magnitudes (NaN
+// are chosen last). A group holds CLAN_GROUP * CLAN_ROWS rows; rows do not move until the end, but
+// know the position that exchanges have brought them to. status[0]: the first column whose pivot is
+// zero. status[1]: a group waited in vain, and the matrix is spoilt.
+//
+// With several groups each writes the best row it has into the mail, in words of 32 bits that have
+// the panel's `tag` in their upper half, and reads those of all others. A word is whole or not there:
+// no order between words is needed. Nobody waits for more than `spins` reads, for nothing says that
+// the groups run at a time.
+#define CLAN_LETTER (CLAN_PANEL * CLAN_WORDS + 1)
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void lu_panel(__global clan_t* a, const long at, const long row, const uint rows, const uint width,
+              __global uint* moves, __global volatile int* status, const int base,
+              __global volatile ulong* mail, const uint tag, const uint spins) {
+  __local clan_t value[CLAN_GROUP + 16];
+  __local uint where[CLAN_GROUP + 16];
+  __local uint pivot_row[CLAN_LETTER * CLAN_MOST];
+  __local int lost;
+  const uint me = get_local_id(0), group = get_group_id(0), groups = get_num_groups(0);
+  const uint first = group * (CLAN_GROUP * CLAN_ROWS) + me;
+  if (me == 0) lost = groups > 1 && status[1] != INT_MAX;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (lost) return;
+  clan_t v[CLAN_ROWS][CLAN_PANEL];
+  uint position[CLAN_ROWS];
+#pragma unroll
+  for (uint r = 0; r < CLAN_ROWS; r++) {
+    const uint i = first + r * CLAN_GROUP;
+    // Rows that are not there count as chosen already.
+    position[r] = i < rows ? i : UINT_MAX;
+#pragma unroll
+    for (uint c = 0; c < CLAN_PANEL; c++)
+      v[r][c] = i < rows && c < width ? a[at + (long)i * row + c] : 0;
+  }
+#pragma unroll
+  for (uint c = 0; c < CLAN_PANEL; c++) {
+    if (c < width) {
+      clan_t best = -2;
+      uint p = UINT_MAX;
+#pragma unroll
+      for (uint r = 0; r < CLAN_ROWS; r++) {
+        clan_t x = fabs(v[r][c]);
+        x = isnan(x) ? -1 : x;
+        const bool better = x > best || (x == best && position[r] < p);
+        if (position[r] >= c && position[r] != UINT_MAX && better) best = x, p = position[r];
+      }
+      value[me] = best;
+      where[me] = p;
+      barrier(CLK_LOCAL_MEM_FENCE);
+      if (me < 16) {
+        for (uint k = me + 16; k < CLAN_GROUP; k += 16) {
+          const clan_t x = value[k];
+          const uint y = where[k];
+          if (x > best || (x == best && y < p)) best = x, p = y;
+        }
+        value[CLAN_GROUP + me] = best;
+        where[CLAN_GROUP + me] = p;
+      }
+      barrier(CLK_LOCAL_MEM_FENCE);
+      best = value[CLAN_GROUP], p = where[CLAN_GROUP];
+#pragma unroll
+      for (uint k = 1; k < 16; k++) {
+        const clan_t x = value[CLAN_GROUP + k];
+        const uint y = where[CLAN_GROUP + k];
+        if (x > best || (x == best && y < p)) best = x, p = y;
+      }
+      // The best row of this group leaves its registers.
+      __local uint* letter = pivot_row;
+      if (groups == 1) {
+#pragma unroll
+        for (uint r = 0; r < CLAN_ROWS; r++) {
+          if (position[r] == p && p != UINT_MAX) {
+#pragma unroll
+            for (uint e = c; e < CLAN_PANEL; e++) {
+#pragma unroll
+              for (uint w = 0; w < CLAN_WORDS; w++)
+                pivot_row[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
+            }
+          }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+      } else {
+        __global volatile ulong* box = mail + (ulong)c * groups * CLAN_LETTER;
+        const ulong seal = (ulong)tag << 32;
+#pragma unroll
+        for (uint r = 0; r < CLAN_ROWS; r++) {
+          if (position[r] == p && p != UINT_MAX) {
+#pragma unroll
+            for (uint e = c; e < CLAN_PANEL; e++) {
+#pragma unroll
+              for (uint w = 0; w < CLAN_WORDS; w++)
+                box[group * CLAN_LETTER + e * CLAN_WORDS + w] = seal | CLAN_BITS(v[r][e], w);
+            }
+            box[group * CLAN_LETTER + CLAN_PANEL * CLAN_WORDS] = seal | p;
+          }
+        }
+        // A group that has no candidate left says so by the position alone.
+        if (p == UINT_MAX && me == 0) {
+          for (uint e = c * CLAN_WORDS; e < CLAN_PANEL * CLAN_WORDS; e++) box[group * CLAN_LETTER + e] = seal;
+          box[group * CLAN_LETTER + CLAN_PANEL * CLAN_WORDS] = seal | UINT_MAX;
+        }
+        const uint words = CLAN_LETTER - c * CLAN_WORDS;
+        for (uint u = me; u < groups * words; u += CLAN_GROUP) {
+          const uint k = u / words * CLAN_LETTER + c * CLAN_WORDS + u % words;
+          ulong word = box[k];
+          for (uint spin = 0; (uint)(word >> 32) != tag && spin < spins; spin++) word = box[k];
+          if ((uint)(word >> 32) != tag) lost = 1;
+          pivot_row[k] = (uint)word;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (lost) {
+          if (me == 0) status[1] = 0;
+          return;
+        }
+        best = -3;
+        p = UINT_MAX;
+        for (uint k = 0; k < groups; k++) {
+          __local uint* other = pivot_row + k * CLAN_LETTER;
+          const uint y = other[CLAN_PANEL * CLAN_WORDS];
+          clan_t x = fabs(CLAN_OF_BITS(other + c * CLAN_WORDS));
+          x = y == UINT_MAX ? -2 : isnan(x) ? -1 : x;
+          if (x > best || (x == best && y < p)) best = x, p = y, letter = other;
+        }
+      }
+      const clan_t d = CLAN_OF_BITS(letter + c * CLAN_WORDS);
+      if (d == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
+#pragma unroll
+      for (uint r = 0; r < CLAN_ROWS; r++) {
+        position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
+        if (position[r] > c && position[r] != UINT_MAX) {
+          const clan_t f = d == 0 ? v[r][c] : v[r][c] / d;
+          v[r][c] = f;
+#pragma unroll
+          for (uint e = c + 1; e < CLAN_PANEL; e++) v[r][e] -= f * CLAN_OF_BITS(letter + e * CLAN_WORDS);
+        }
+      }
+      // The letters may be overwritten only when all have read them: the next column has two
+      // barriers before that.
+    }
+  }
+#pragma unroll
+  for (uint r = 0; r < CLAN_ROWS; r++) {
+    const uint i = first + r * CLAN_GROUP;
+    if (i >= rows) continue;
+    // All groups have read their rows: else the first pivot would not have been found.
+#pragma unroll
+    for (uint c = 0; c < CLAN_PANEL; c++) {
+      if (c < width) a[at + (long)position[r] * row + c] = v[r][c];
+    }
+    if (position[r] < width) moves[position[r]] = i;
+    if (i < width) moves[CLAN_PANEL + i] = position[r];
+  }
+}
+#endif
+
+#if CLAN_ALL || CLAN_KERNEL == 3
+// As lu_panel, in one group of any size.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void lu_panel_one(__global clan_t* a, const long at, const long row, const uint rows, const uint width,
+                  __global uint* moves, __global int* status, const int base) {
+  __local clan_t value[CLAN_GROUP];
+  __local uint where[CLAN_GROUP];
+  __local uint pivots[CLAN_PANEL];
+  const uint me = get_local_id(0);
+  __global clan_t* b = a + at;
+  for (uint c = 0; c < width; c++) {
+    clan_t best = -2;
+    uint p = UINT_MAX;
+    for (uint i = c + me; i < rows; i += CLAN_GROUP) {
+      clan_t x = fabs(b[(long)i * row + c]);
+      x = isnan(x) ? -1 : x;
+      if (x > best) best = x, p = i;
+    }
+    value[me] = best;
+    where[me] = p;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_of = CLAN_GROUP / 2; half_of > 0; half_of /= 2) {
+      if (me < half_of) {
+        const clan_t x = value[me + half_of];
+        const uint y = where[me + half_of];
+        if (x > value[me] || (x == value[me] && y < where[me])) value[me] = x, where[me] = y;
+      }
+      barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    p = where[0];
+    if (me == 0) pivots[c] = p;
+    for (uint e = me; e < width && p != c; e += CLAN_GROUP) {
+      const clan_t x = b[(long)c * row + e];
+      b[(long)c * row + e] = b[(long)p * row + e];
+      b[(long)p * row + e] = x;
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);
+    const clan_t d = b[(long)c * row + c];
+    if (d == 0 && me == 0) atomic_min(status, base + (int)c);
+    for (uint i = c + 1 + me; i < rows; i += CLAN_GROUP) {
+      __global clan_t* line = b + (long)i * row;
+      const clan_t f = d == 0 ? line[c] : line[c] / d;
+      line[c] = f;
+      for (uint e = c + 1; e < width; e++) line[e] -= f * b[(long)c * row + e];
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+  }
+  if (me > 0) return;
+  // Below row `width` there are, beside rows that never moved, only rows from above it: whoever
+  // comes up is a pivot, and stays.
+  uint top[CLAN_PANEL], outside[CLAN_PANEL], moved[CLAN_PANEL], count = 0;
+  for (uint c = 0; c < width; c++) top[c] = c;
+  for (uint c = 0; c < width; c++) {
+    const uint p = pivots[c], was = top[c];
+    if (p < width) {
+      top[c] = top[p];
+      top[p] = was;
+      continue;
+    }
+    uint k = 0;
+    while (k < count && outside[k] != p) k++;
+    top[c] = k < count ? moved[k] : p;
+    outside[k] = p;
+    moved[k] = was;
+    if (k == count) count++;
+  }
+  for (uint c = 0; c < width; c++) {
+    moves[c] = top[c];
+    if (top[c] < width) moves[CLAN_PANEL + top[c]] = c;
+  }
+  for (uint k = 0; k < count; k++) moves[CLAN_PANEL + moved[k]] = outside[k];
+}
+#endif
+
+#if CLAN_ALL || CLAN_KERNEL == 4
+// Moves the rows of `columns` columns, but for the `width` from `skip` on, and of `order`, the list
+// of rows. A column is a work-item's.
+#define CLAN_MOVE(T, p, step)                                                                      \
+  {                                                                                                \
+    T up[CLAN_PANEL], down[CLAN_PANEL];                                                            \
+    CLAN_UNROLLED for (uint i = 0; i < CLAN_PANEL; i++) {                                          \
+      if (i < width) up[i] = (p)[(long)moves[i] * (step)], down[i] = (p)[(long)i * (step)];        \
+    }                                                                                              \
+    CLAN_UNROLLED for (uint i = 0; i < CLAN_PANEL; i++) {                                          \
+      if (i < width) {                                                                             \
+        (p)[(long)i * (step)] = up[i];                                                             \
+        const uint to = moves[CLAN_PANEL + i];                                                     \
+        if (to >= width) (p)[(long)to * (step)] = down[i];                                         \
+      }                                                                                            \
+    }                                                                                              \
+  }
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void exchange_rows(__global clan_t* a, const long at, const long row, const uint columns, const uint skip,
+                   __global const uint* restrict moves, const uint width, __global uint* order,
+                   const long order_at) {
+  const uint g = get_global_id(0);
+  if (g + width < columns) {
+    __global clan_t* p = a + at + (g < skip ? g : g + width);
+    CLAN_MOVE(clan_t, p, row)
+  } else if (g + width == columns) {
+    __global uint* p = order + order_at;
+    CLAN_MOVE(uint, p, 1)
+  }
+}
+#endif
+
+#if CLAN_ALL || CLAN_KERNEL == 5
+// The part of a matrix on one side of the diagonal, zeros elsewhere: `keep` 0 below and on it, 1
+// above and on it, 2 below it with ones on it. Columns are divided by `scale` where it is used.
+// In place (`in_place`) only what changes is written.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void triangle(__global clan_t* out, const long out_at, const uint columns, __global const clan_t* in,
+              const long in_at, const long in_row, const uint keep, const uint in_place,
+              __global const clan_t* scale, const long scale_at, const uint scaled) {
+  const uint c = get_global_id(0), r = get_global_id(1);
+  if (c >= columns) return;
+  __global clan_t* to = out + out_at + (long)r * columns + c;
+  const bool one = keep == 2 && r == c, kept = keep == 1 ? c >= r : c <= r;
+  if (one) {
+    *to = 1;
+  } else if (!kept) {
+    *to = 0;
+  } else if (!in_place) {
+    const clan_t x = in[in_at + (long)r * in_row + c];
+    *to = scaled ? x / scale[scale_at + c] : x;
+  }
+}
+
+// Rows of a matrix in the order of a list.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void gather_rows(__global clan_t* restrict out, const long out_at, const uint columns,
+                 __global const clan_t* restrict in, const long in_at, const long in_row,
+                 const long in_column, __global const ulong* restrict order, const long order_at) {
+  const uint c = get_global_id(0), r = get_global_id(1);
+  if (c >= columns) return;
+  out[out_at + (long)r * columns + c] = in[in_at + (long)order[order_at + r] * in_row + (long)c * in_column];
+}
+
+// Multiplies every column by a power of two that brings its greatest magnitude near 1, and notes it.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void column_scales(__global clan_t* a, const long at, const uint rows, const uint columns,
+                   __global clan_t* scale, const long scale_at) {
+  const uint c = get_global_id(0);
+  if (c >= columns) return;
+  __global clan_t* p = a + at + c;
+  clan_t most = 0;
+  for (uint r = 0; r < rows; r++) most = fmax(most, fabs(p[(long)r * columns]));
+  const bool usable = most > 0 && isfinite(most);
+  const clan_t s = usable ? ldexp((clan_t)1, clamp(-ilogb(most), -126, 126)) : (clan_t)1;
+  scale[scale_at + c] = s;
+  for (uint r = 0; r < rows; r++) p[(long)r * columns] *= s;
+}
+#endif
+
+#if CLAN_ALL || CLAN_KERNEL == 6
+// Householder QR of `rows` by `width` elements whose columns have norms near 1: R on and above the
+// diagonal; the vectors, with ones on the diagonal and zeros above, in `v`, which has the rows of the
+// matrix; and the upper triangle t with H1 H2 ... = I - v t v^T (Schreiber and Van Loan, 1989).
+//
+// Work-items are lanes, one a column, times slices of the rows. What is below the diagonal stays as
+// it was before the vector was scaled until all columns are done.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void qr_panel(__global clan_t* a, const long at, const long row, const uint rows, const uint width,
+              __global clan_t* v, const long v_at, const long v_row, __global clan_t* t, const long t_at) {
+#define CLAN_LANES (CLAN_GROUP < CLAN_PANEL ? CLAN_GROUP : CLAN_PANEL)
+#define CLAN_SLICES (CLAN_GROUP / CLAN_LANES)
+  __local clan_t sums[CLAN_PANEL * CLAN_SLICES];
+  __local clan_t factor[CLAN_PANEL], scale[CLAN_PANEL], gram[CLAN_PANEL];
+  __local clan_t tt[CLAN_PANEL * CLAN_PANEL];
+  const uint me = get_local_id(0), lane = me % CLAN_LANES, slice = me / CLAN_LANES;
+  const bool works = slice < CLAN_SLICES;
+  __global clan_t* b = a + at;
+  for (uint e = me; e < CLAN_PANEL * CLAN_PANEL; e += CLAN_GROUP) tt[e] = 0;
+  for (uint c = 0; c < width; c++) {
+    for (uint e = lane; works && e < width; e += CLAN_LANES) {
+      clan_t s = 0;
+#pragma unroll 4
+      for (uint i = c + 1 + slice; i < rows; i += CLAN_SLICES) s += b[i * row + c] * b[i * row + e];
+      sums[e * CLAN_SLICES + slice] = s;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+    clan_t square = 0;
+    for (uint k = 0; k < CLAN_SLICES; k++) square += sums[c * CLAN_SLICES + k];
+    const clan_t alpha = b[c * row + c];
+    // No vector: what is below the diagonal is lost in the rounding of the column.
+    const bool none = !(square > (clan_t)CLAN_DROP) && !isnan(square);
+    const clan_t norm = sqrt(alpha * alpha + square), beta = alpha < 0 ? norm : -norm;
+    const clan_t tau = none ? 0 : (beta - alpha) / beta, inverse = none ? 0 : 1 / (alpha - beta);
+    for (uint e = me; e < width; e += CLAN_GROUP) {
+      clan_t z = 0;
+      for (uint k = 0; k < CLAN_SLICES; k++) z += sums[e * CLAN_SLICES + k];
+      const clan_t x = b[c * row + e];
+      if (e > c) {
+        const clan_t w = tau * (x + inverse * z);
+        factor[e] = w * inverse;
+        b[c * row + e] = x - w;
+      } else if (e < c) {
+        gram[e] = scale[e] * (x + inverse * z);
+      } else {
+        scale[c] = inverse;
+      }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+    if (me == 0 && !none) b[c * row + c] = beta;
+    for (uint e = me; e <= c; e += CLAN_GROUP) {
+      clan_t s = 0;
+      for (uint f = e; f < c; f++) s += tt[e * CLAN_PANEL + f] * gram[f];
+      tt[e * CLAN_PANEL + c] = e == c ? tau : -tau * s;
+    }
+    for (uint e = lane; works && e < width; e += CLAN_LANES) {
+      if (e > c) {
+#pragma unroll 4
+        for (uint i = c + 1 + slice; i < rows; i += CLAN_SLICES) b[i * row + e] -= factor[e] * b[i * row + c];
+      }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+  }
+  for (uint e = lane; works && e < width; e += CLAN_LANES) {
+    for (uint i = slice; i < rows; i += CLAN_SLICES)
+      v[v_at + i * v_row + e] = i == e ? 1 : i < e ? 0 : b[i * row + e] * scale[e];
+  }
+  for (uint e = me; e < width * width; e += CLAN_GROUP)
+    t[t_at + e] = tt[e / width * CLAN_PANEL + e % width];
+}
+#endif
