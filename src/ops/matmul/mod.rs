@@ -433,9 +433,13 @@ fn pair(
     #[cfg(feature = "opencl")]
     let unit = units::choose(&device, &shapes, dtype, Precision::Full)?;
     #[cfg(feature = "opencl")]
-    let (a, b) = match unit {
-        Some(unit) => units::operands(unit, &a, &b)?,
-        None => (gathered(&a)?, gathered(&b)?),
+    let (a, b) = {
+        // Here the holds that the caller gave end.
+        let (a, b) = (a, b);
+        match unit {
+            Some(unit) => units::operands(unit, &a, &b)?,
+            None => (gathered(&a)?, gathered(&b)?),
+        }
     };
     // Operands that are parts of the result's buffer give up their hold of it.
     let part = |x: RawArray, out: &Arc<Buffer>| -> (Option<Arc<Buffer>>, Layout) {
