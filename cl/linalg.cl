@@ -17,7 +17,8 @@
 //   work-item needs next (cholesky_leaf); candidates for the pivot and its row (lu_panel);
 // global: the matrix; the mail between groups (lu_panel). constant: not used.
 //
-// With CLAN_FLAT the loops stay loops and a group is one work-item: CPUs.
+// With CLAN_FLAT the loops stay loops and a group is one work-item: CPUs. With CLAN_ROLLED groups are
+// groups, but loops stay loops: CPUs that stand in for GPUs in tests.
 
 #ifndef CLAN_KERNEL
 #define CLAN_ALL 1
@@ -48,7 +49,7 @@ typedef float4 clan_quad;
 #ifndef CLAN_VECTORS
 #define CLAN_VECTORS 64 // right-hand sides of a group in `substitute`
 #endif
-#ifdef CLAN_FLAT
+#if defined(CLAN_FLAT) || defined(CLAN_ROLLED)
 #define CLAN_UNROLLED
 #else
 #define CLAN_UNROLLED _Pragma("unroll")
@@ -105,7 +106,7 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
   __global clan_t* at = x + x_at + (mine ? (long)vector : 0) * x_next;
   clan_t v[CLAN_LEAF];
   if (lines) {
-#pragma unroll
+CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i += CLAN_QUAD) {
       const clan_quad q = *(__global const clan_quad*)(at + i);
       v[i] = q.s0, v[i + 1] = q.s1;
@@ -114,16 +115,16 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
 #endif
     }
   } else {
-#pragma unroll
+CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i++) v[i] = i < size ? at[i * x_step] : 0;
   }
   barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
+CLAN_UNROLLED
   for (uint k = 0; k < CLAN_LEAF; k++) {
     __local const clan_t* line = tri + k * CLAN_LINE;
     if (!unit) v[k] /= line[k];
     // Whole quads; what is above the diagonal is left alone.
-#pragma unroll
+CLAN_UNROLLED
     for (uint j = (k + 1) / CLAN_QUAD * CLAN_QUAD; j < CLAN_LEAF; j += CLAN_QUAD) {
       const clan_quad q = *(__local const clan_quad*)(line + j);
       if (j + 0 > k) v[j] -= q.s0 * v[k];
@@ -136,7 +137,7 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
   }
   if (!mine) return;
   if (lines) {
-#pragma unroll
+CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i += CLAN_QUAD) {
 #if CLAN_QUAD == 4
       *(__global clan_quad*)(at + i) = (clan_quad)(v[i], v[i + 1], v[i + 2], v[i + 3]);
@@ -145,7 +146,7 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
 #endif
     }
   } else {
-#pragma unroll
+CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i++) {
       if (i < size) at[i * x_step] = v[i];
     }
@@ -184,12 +185,12 @@ void cholesky_leaf(__global clan_t* a, const long at, const long row, const uint
   // A work-item has every fourth element of a row.
   const uint r = get_local_id(0) % CLAN_LEAF, q = get_local_id(0) / CLAN_LEAF;
   clan_t v[CLAN_STRIP];
-#pragma unroll
+CLAN_UNROLLED
   for (uint k = 0; k < CLAN_STRIP; k++) {
     const uint c = 4 * k + q;
     v[k] = r < size && c <= r ? a[at + r * row + c] : r == c ? 1 : 0;
   }
-#pragma unroll
+CLAN_UNROLLED
   for (uint j = 0; j < CLAN_LEAF; j++) {
     __local clan_t* column = columns + (j & 1) * CLAN_LEAF;
     if (q == j % 4) column[r] = v[j / 4];
@@ -197,13 +198,13 @@ void cholesky_leaf(__global clan_t* a, const long at, const long row, const uint
     const clan_t d = column[j], mine = column[r];
     if (!(d > 0) && get_local_id(0) == 0) atomic_min(status, base + (int)j);
     const clan_t f = mine / d;
-#pragma unroll
+CLAN_UNROLLED
     for (uint k = j / 4; k < CLAN_STRIP; k++) {
       if (k > j / 4 || q > j % 4) v[k] -= f * column[4 * k + q];
     }
     if (q == j % 4) v[j / 4] = r == j ? sqrt(d) : mine / sqrt(d);
   }
-#pragma unroll
+CLAN_UNROLLED
   for (uint k = 0; k < CLAN_STRIP; k++) {
     const uint c = 4 * k + q;
     if (r < size && c <= r) a[at + r * row + c] = v[k];
@@ -241,21 +242,21 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
   if (lost) return;
   clan_t v[CLAN_ROWS][CLAN_PANEL];
   uint position[CLAN_ROWS];
-#pragma unroll
+CLAN_UNROLLED
   for (uint r = 0; r < CLAN_ROWS; r++) {
     const uint i = first + r * CLAN_GROUP;
     // Rows that are not there count as chosen already.
     position[r] = i < rows ? i : UINT_MAX;
-#pragma unroll
+CLAN_UNROLLED
     for (uint c = 0; c < CLAN_PANEL; c++)
       v[r][c] = i < rows && c < width ? a[at + (long)i * row + c] : 0;
   }
-#pragma unroll
+CLAN_UNROLLED
   for (uint c = 0; c < CLAN_PANEL; c++) {
     if (c < width) {
       clan_t best = -2;
       uint p = UINT_MAX;
-#pragma unroll
+CLAN_UNROLLED
       for (uint r = 0; r < CLAN_ROWS; r++) {
         clan_t x = fabs(v[r][c]);
         x = isnan(x) ? -1 : x;
@@ -276,7 +277,7 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
       }
       barrier(CLK_LOCAL_MEM_FENCE);
       best = value[CLAN_GROUP], p = where[CLAN_GROUP];
-#pragma unroll
+CLAN_UNROLLED
       for (uint k = 1; k < 16; k++) {
         const clan_t x = value[CLAN_GROUP + k];
         const uint y = where[CLAN_GROUP + k];
@@ -285,12 +286,12 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
       // The best row of this group leaves its registers.
       __local uint* letter = pivot_row;
       if (groups == 1) {
-#pragma unroll
+CLAN_UNROLLED
         for (uint r = 0; r < CLAN_ROWS; r++) {
           if (position[r] == p && p != UINT_MAX) {
-#pragma unroll
+CLAN_UNROLLED
             for (uint e = c; e < CLAN_PANEL; e++) {
-#pragma unroll
+CLAN_UNROLLED
               for (uint w = 0; w < CLAN_WORDS; w++)
                 pivot_row[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
             }
@@ -300,12 +301,12 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
       } else {
         __global volatile ulong* box = mail + (ulong)c * groups * CLAN_LETTER;
         const ulong seal = (ulong)tag << 32;
-#pragma unroll
+CLAN_UNROLLED
         for (uint r = 0; r < CLAN_ROWS; r++) {
           if (position[r] == p && p != UINT_MAX) {
-#pragma unroll
+CLAN_UNROLLED
             for (uint e = c; e < CLAN_PANEL; e++) {
-#pragma unroll
+CLAN_UNROLLED
               for (uint w = 0; w < CLAN_WORDS; w++)
                 box[group * CLAN_LETTER + e * CLAN_WORDS + w] = seal | CLAN_BITS(v[r][e], w);
             }
@@ -342,13 +343,13 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
       }
       const clan_t d = CLAN_OF_BITS(letter + c * CLAN_WORDS);
       if (d == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
-#pragma unroll
+CLAN_UNROLLED
       for (uint r = 0; r < CLAN_ROWS; r++) {
         position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
         if (position[r] > c && position[r] != UINT_MAX) {
           const clan_t f = d == 0 ? v[r][c] : v[r][c] / d;
           v[r][c] = f;
-#pragma unroll
+CLAN_UNROLLED
           for (uint e = c + 1; e < CLAN_PANEL; e++) v[r][e] -= f * CLAN_OF_BITS(letter + e * CLAN_WORDS);
         }
       }
@@ -356,12 +357,12 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
       // barriers before that.
     }
   }
-#pragma unroll
+CLAN_UNROLLED
   for (uint r = 0; r < CLAN_ROWS; r++) {
     const uint i = first + r * CLAN_GROUP;
     if (i >= rows) continue;
     // All groups have read their rows: else the first pivot would not have been found.
-#pragma unroll
+CLAN_UNROLLED
     for (uint c = 0; c < CLAN_PANEL; c++) {
       if (c < width) a[at + (long)position[r] * row + c] = v[r][c];
     }

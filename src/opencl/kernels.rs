@@ -4,6 +4,7 @@
 use super::codegen;
 use crate::device::{Backing, Device};
 use crate::element::DType;
+use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +36,26 @@ const FAMILIES: &[Family] = &[
             let bits = [DType::U8, DType::U16, DType::U32, DType::U64].contains(&dtype);
             let no_batch = "#define CLAN_BATCH_PARAMS\n#define CLAN_BATCH_OFFSETS(b, from, to)\n";
             bits.then(|| format!("typedef {} clan_t;\n{no_batch}", codegen::storage(dtype)))
+        },
+    },
+    Family {
+        name: "linalg",
+        by: "linalg/shape.rs",
+        kernels: &[
+            "substitute",
+            "cholesky_leaf",
+            "lu_panel",
+            "lu_panel_one",
+            "exchange_rows",
+            "triangle",
+            "gather_rows",
+            "column_scales",
+            "qr_panel",
+        ],
+        // Loops stay loops: compilers of CPUs take minutes to unroll all of them.
+        types: |dtype| {
+            let real = dtype == DType::F32 || dtype == DType::F64;
+            real.then(|| format!("#define CLAN_ROLLED\n{}", linalg::types(dtype)))
         },
     },
     Family { name: "limits", by: "limits.rs", kernels: &["fma_chains"], types: |_| None },

@@ -23,6 +23,7 @@
 mod elementwise;
 mod images;
 mod layouts;
+mod linalg;
 pub mod oracle;
 mod products;
 mod reductions;
@@ -180,6 +181,7 @@ fn groups() -> Vec<Group> {
     groups.extend(layouts::groups());
     groups.extend(images::groups());
     groups.extend(products::groups());
+    groups.extend(linalg::groups());
     groups
 }
 

@@ -14,6 +14,8 @@ mod qr;
 pub(crate) mod shape;
 mod solve;
 mod status;
+#[cfg(all(test, feature = "opencl"))]
+mod tests;
 mod triangular;
 
 use crate::array::{DeviceArray, RawArray};

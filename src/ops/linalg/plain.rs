@@ -97,27 +97,35 @@ pub(super) unsafe fn substitute<T: Word>(
             }
         });
     }
+    // Right-hand sides that lie along rows are turned, some at a time, so that what is computed for
+    // one after the other is computed for neighbours.
+    const SOME: usize = 16;
     parts(v.count, size * size / 2, |from, to| {
-        let mut y = vec![T::zero(); size];
-        for i in from..to {
+        let mut block = vec![[T::zero(); SOME]; size];
+        for first in (from..to).step_by(SOME) {
+            let some = SOME.min(to - first);
+            for (j, line) in block.iter_mut().enumerate() {
+                for (e, value) in line[..some].iter_mut().enumerate() {
+                    *value = unsafe { *x.at::<T>(at(j, first + e)) };
+                }
+            }
             for j in 0..size {
-                let line = &triangle[j * size..][..j];
-                let mut sums = [T::zero(); 8];
-                let (whole, rest) = (j / 8 * 8, j);
-                for k in (0..whole).step_by(8) {
-                    for e in 0..8 {
-                        sums[e] = sums[e] + line[k + e] * y[k + e];
+                let (known, rest) = block.split_at_mut(j);
+                let mine = &mut rest[0];
+                for (line, &f) in known.iter().zip(&triangle[j * size..]) {
+                    for e in 0..SOME {
+                        mine[e] = mine[e] - f * line[e];
                     }
                 }
-                let mut s = sums.iter().fold(T::zero(), |a, &b| a + b);
-                for k in whole..rest {
-                    s = s + line[k] * y[k];
+                if !lower.unit {
+                    let d = triangle[j * size + j];
+                    mine.iter_mut().for_each(|a| *a = *a / d);
                 }
-                let value = unsafe { *x.at::<T>(at(j, i)) } - s;
-                y[j] = if lower.unit { value } else { value / triangle[j * size + j] };
             }
-            for (j, &value) in y.iter().enumerate() {
-                unsafe { *x.at::<T>(at(j, i)) = value };
+            for (j, line) in block.iter().enumerate() {
+                for (e, &value) in line[..some].iter().enumerate() {
+                    unsafe { *x.at::<T>(at(j, first + e)) = value };
+                }
             }
         }
     });

@@ -31,6 +31,8 @@ pub(super) struct Shape {
     /// A group is one work-item, and loops stay loops.
     pub flat: bool,
     pub leaf: usize,
+    /// Loops stay loops, though groups are groups: a CPU whose compiler would take minutes.
+    pub rolled: bool,
     /// Right-hand sides of a group in `substitute`.
     pub vectors: usize,
     /// Rows of a panel that a work-item holds.
@@ -73,6 +75,7 @@ impl Shape {
         Shape {
             dtype,
             flat,
+            rolled: device.info.kind == DeviceKind::Cpu,
             leaf: if flat { 64 } else { leaf.unwrap_or(16) },
             vectors: 64.min(most),
             // Registers: 32 columns of 4 rows in f32, or of 2 in f64, are 128.
@@ -106,7 +109,11 @@ impl Shape {
         let mut text = format!(
             "#define CLAN_KERNEL {kernel}\n#define CLAN_PANEL {panel}\n#define CLAN_ROWS {rows}\n#define CLAN_LEAF {leaf}\n#define CLAN_VECTORS {}\n#define CLAN_MOST {MOST_GROUPS}\n{}{}",
             self.vectors,
-            if self.flat { "#define CLAN_FLAT\n" } else { "" },
+            match (self.flat, self.rolled) {
+                (true, _) => "#define CLAN_FLAT\n",
+                (false, true) => "#define CLAN_ROLLED\n",
+                (false, false) => "",
+            },
             types(self.dtype),
         );
         let point = crate::opencl::Point { group, unroll: 1, ..device.point };

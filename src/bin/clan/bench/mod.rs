@@ -10,6 +10,7 @@ mod create;
 mod data;
 mod launch;
 mod limits;
+mod linalg;
 mod map;
 mod matmul;
 mod photo;
@@ -76,6 +77,7 @@ const FAMILIES: &[&Family] = &[
     &copy::FAMILY,
     &conv2d::FAMILY,
     &matmul::FAMILY,
+    &linalg::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
