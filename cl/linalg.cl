@@ -12,7 +12,9 @@
 //   6 qr_panel        Householder QR of up to CLAN_PANEL columns, in one group
 //
 // private: the right-hand side (substitute), the rows of a panel (lu_panel), a strip of the block
-//   (cholesky_leaf): all loops over them are unrolled, so that they are registers;
+//   (cholesky_leaf). Loops over them are unrolled, so that they are registers; loops over the columns
+//   are not, for a kernel longer than the instruction cache waits for its own text (H200: 25 us for
+//   64 unknowns). So registers rotate: what is next is always in the first;
 // local: the triangle, which all work-items read in step (substitute); the column that every
 //   work-item needs next (cholesky_leaf); candidates for the pivot and its row (lu_panel);
 // global: the matrix; the mail between groups (lu_panel). constant: not used.
@@ -54,6 +56,7 @@ typedef float4 clan_quad;
 #else
 #define CLAN_UNROLLED _Pragma("unroll")
 #endif
+#define CLAN_ONE_BY_ONE _Pragma("unroll 1")
 #pragma OPENCL FP_CONTRACT ON
 
 #if CLAN_ALL || CLAN_KERNEL == 0
@@ -88,7 +91,7 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
                 __global const clan_t* t, const long t_at, const long t_row, const long t_column,
                 const uint size, const uint unit, __global int* status, const int base,
                 const int direction, const uint lines) {
-  // Column k of the triangle is line k, so that the elements below the diagonal are neighbours.
+  // Line k has column k of the triangle from the diagonal on, then zeros.
   __local __attribute__((aligned(16))) clan_t tri[CLAN_LEAF * CLAN_LINE];
   const uint me = get_local_id(0);
   const bool by_rows = t_column == 1 || t_column == -1;
@@ -99,7 +102,7 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
     clan_t value = j == k ? 1 : 0;
     if (j < size && (k < j || (k == j && !unit))) value = t[t_at + j * t_row + k * t_column];
     if (j == k && value == 0) atomic_min(status, base + direction * (int)j);
-    tri[k * CLAN_LINE + j] = value;
+    tri[k * CLAN_LINE + (j >= k ? j - k : CLAN_LEAF + j - k)] = value;
   }
   const uint vector = (uint)get_group_id(0) * CLAN_VECTORS + me;
   const bool mine = vector < count;
@@ -119,36 +122,44 @@ CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i++) v[i] = i < size ? at[i * x_step] : 0;
   }
   barrier(CLK_LOCAL_MEM_FENCE);
-CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_LEAF; k++) {
-    __local const clan_t* line = tri + k * CLAN_LINE;
-    if (!unit) v[k] /= line[k];
-    // Whole quads; what is above the diagonal is left alone.
-CLAN_UNROLLED
-    for (uint j = (k + 1) / CLAN_QUAD * CLAN_QUAD; j < CLAN_LEAF; j += CLAN_QUAD) {
-      const clan_quad q = *(__local const clan_quad*)(line + j);
-      if (j + 0 > k) v[j] -= q.s0 * v[k];
-      if (j + 1 > k) v[j + 1] -= q.s1 * v[k];
-#if CLAN_QUAD == 4
-      if (j + 2 > k) v[j + 2] -= q.s2 * v[k];
-      if (j + 3 > k) v[j + 3] -= q.s3 * v[k];
-#endif
-    }
+  // A solved unknown goes to the end of the registers that rotate, where it meets zeros: all of them
+  // while the first half is solved, then the first half alone.
+#define CLAN_SOLVE(from, to, count)                                                                \
+  CLAN_ONE_BY_ONE for (uint k = from; k < to; k++) {                                               \
+    __local const clan_t* line = tri + k * CLAN_LINE;                                              \
+    const clan_t solved = unit ? v[0] : v[0] / line[0];                                            \
+    CLAN_UNROLLED for (uint e = 0; e < count; e += CLAN_QUAD) {                                    \
+      const clan_quad q = *(__local const clan_quad*)(line + e);                                   \
+      if (e > 0) v[e - 1] = v[e] - q.s0 * solved;                                                  \
+      v[e] = v[e + 1] - q.s1 * solved;                                                             \
+      CLAN_SOLVE_REST(e, q)                                                                        \
+    }                                                                                              \
+    v[count - 1] = solved;                                                                         \
   }
+#if CLAN_QUAD == 4
+#define CLAN_SOLVE_REST(e, q) v[e + 1] = v[e + 2] - q.s2 * solved, v[e + 2] = v[e + 3] - q.s3 * solved;
+#else
+#define CLAN_SOLVE_REST(e, q)
+#endif
+  CLAN_SOLVE(0, CLAN_LEAF / 2, CLAN_LEAF)
+  CLAN_SOLVE(CLAN_LEAF / 2, CLAN_LEAF, (CLAN_LEAF / 2))
+// Where unknown i is now.
+#define CLAN_AT(i) ((i) < CLAN_LEAF / 2 ? (i) + CLAN_LEAF / 2 : (i) - CLAN_LEAF / 2)
   if (!mine) return;
   if (lines) {
 CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i += CLAN_QUAD) {
 #if CLAN_QUAD == 4
-      *(__global clan_quad*)(at + i) = (clan_quad)(v[i], v[i + 1], v[i + 2], v[i + 3]);
+      *(__global clan_quad*)(at + i) = 
+          (clan_quad)(v[CLAN_AT(i)], v[CLAN_AT(i + 1)], v[CLAN_AT(i + 2)], v[CLAN_AT(i + 3)]);
 #else
-      *(__global clan_quad*)(at + i) = (clan_quad)(v[i], v[i + 1]);
+      *(__global clan_quad*)(at + i) = (clan_quad)(v[CLAN_AT(i)], v[CLAN_AT(i + 1)]);
 #endif
     }
   } else {
 CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i++) {
-      if (i < size) at[i * x_step] = v[i];
+      if (i < size) at[i * x_step] = v[CLAN_AT(i)];
     }
   }
 }
@@ -180,8 +191,8 @@ void cholesky_leaf(__global clan_t* a, const long at, const long row, const uint
 __kernel __attribute__((reqd_work_group_size(CLAN_LEAF * 4, 1, 1)))
 void cholesky_leaf(__global clan_t* a, const long at, const long row, const uint size,
                    __global int* status, const int base) {
-  // Two, so that one barrier a column suffices.
-  __local clan_t columns[2 * CLAN_LEAF];
+  // Two, so that one barrier a column suffices; each with zeros behind.
+  __local clan_t columns[4 * CLAN_LEAF];
   // A work-item has every fourth element of a row.
   const uint r = get_local_id(0) % CLAN_LEAF, q = get_local_id(0) / CLAN_LEAF;
   clan_t v[CLAN_STRIP];
@@ -190,24 +201,25 @@ CLAN_UNROLLED
     const uint c = 4 * k + q;
     v[k] = r < size && c <= r ? a[at + r * row + c] : r == c ? 1 : 0;
   }
+  if (q < 2) columns[(2 * q + 1) * CLAN_LEAF + r] = 0;
+  CLAN_ONE_BY_ONE for (uint b = 0; b < CLAN_LEAF; b += 4) {
 CLAN_UNROLLED
-  for (uint j = 0; j < CLAN_LEAF; j++) {
-    __local clan_t* column = columns + (j & 1) * CLAN_LEAF;
-    if (q == j % 4) column[r] = v[j / 4];
-    barrier(CLK_LOCAL_MEM_FENCE);
-    const clan_t d = column[j], mine = column[r];
-    if (!(d > 0) && get_local_id(0) == 0) atomic_min(status, base + (int)j);
-    const clan_t f = mine / d;
+    for (uint j = 0; j < 4; j++) {
+      __local clan_t* column = columns + (j & 1) * (2 * CLAN_LEAF);
+      if (q == j) column[r] = v[0];
+      barrier(CLK_LOCAL_MEM_FENCE);
+      const clan_t d = column[b + j], mine = column[r];
+      if (!(d > 0) && get_local_id(0) == 0) atomic_min(status, base + (int)(b + j));
+      const clan_t f = mine / d;
+      if (q > j) v[0] -= f * column[b + q];
 CLAN_UNROLLED
-    for (uint k = j / 4; k < CLAN_STRIP; k++) {
-      if (k > j / 4 || q > j % 4) v[k] -= f * column[4 * k + q];
+      for (uint k = 1; k < CLAN_STRIP; k++) v[k] -= f * column[b + 4 * k + q];
+      if (q == j) v[0] = r == b + j ? sqrt(d) : mine / sqrt(d);
     }
-    if (q == j % 4) v[j / 4] = r == j ? sqrt(d) : mine / sqrt(d);
-  }
+    if (r < size && b + q <= r) a[at + r * row + b + q] = v[0];
 CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_STRIP; k++) {
-    const uint c = 4 * k + q;
-    if (r < size && c <= r) a[at + r * row + c] = v[k];
+    for (uint k = 1; k < CLAN_STRIP; k++) v[k - 1] = v[k];
+    v[CLAN_STRIP - 1] = 0;
   }
 }
 #endif
@@ -226,136 +238,168 @@ CLAN_UNROLLED
 // the panel's `tag` in their upper half, and reads those of all others. A word is whole or not there:
 // no order between words is needed. Nobody waits for more than `spins` reads, for nothing says that
 // the groups run at a time.
+//
+// Candidates are compared by keys: the bits of a magnitude, more by one so that NaN can be 0, then
+// the position's complement. A key of zeros is nobody's.
 #define CLAN_LETTER (CLAN_PANEL * CLAN_WORDS + 1)
+#if CLAN_WORDS == 1
+typedef ulong clan_key;
+#define CLAN_NOBODY 0
+#define CLAN_KEY(x, p) (((ulong)(isnan(x) ? 0u : as_uint(fabs(x)) + 1u) << 32) | (uint)~(p))
+#define CLAN_POSITION(k) (~(uint)(k))
+#define CLAN_GREATER(a, b) max(a, b)
+#else
+typedef ulong2 clan_key;
+#define CLAN_NOBODY (ulong2)(0, 0)
+#define CLAN_KEY(x, p) (ulong2)(isnan(x) ? 0ul : as_ulong(fabs(x)) + 1ul, (ulong)(uint)~(p))
+#define CLAN_POSITION(k) (~(uint)(k).y)
+#define CLAN_GREATER(a, b) ((a).x > (b).x || ((a).x == (b).x && (a).y > (b).y) ? (a) : (b))
+#endif
+// The greatest of 16 keys that are `step` apart.
+static inline clan_key clan_greatest(__local const clan_key* keys, const uint step) {
+  clan_key k[16];
+CLAN_UNROLLED
+  for (uint i = 0; i < 16; i++) k[i] = keys[i * step];
+CLAN_UNROLLED
+  for (uint i = 0; i < 8; i++) k[i] = CLAN_GREATER(k[i], k[i + 8]);
+CLAN_UNROLLED
+  for (uint i = 0; i < 4; i++) k[i] = CLAN_GREATER(k[i], k[i + 4]);
+  k[0] = CLAN_GREATER(k[0], k[2]);
+  k[1] = CLAN_GREATER(k[1], k[3]);
+  return CLAN_GREATER(k[0], k[1]);
+}
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void lu_panel(__global clan_t* a, const long at, const long row, const uint rows, const uint width,
               __global uint* moves, __global volatile int* status, const int base,
               __global volatile ulong* mail, const uint tag, const uint spins) {
-  __local clan_t value[CLAN_GROUP + 16];
-  __local uint where[CLAN_GROUP + 16];
-  __local uint pivot_row[CLAN_LETTER * CLAN_MOST];
+  __local clan_key keys[CLAN_GROUP], best_keys[16];
+  __local uint letters[CLAN_LETTER * CLAN_MOST];
   __local int lost;
   const uint me = get_local_id(0), group = get_group_id(0), groups = get_num_groups(0);
   const uint first = group * (CLAN_GROUP * CLAN_ROWS) + me;
   if (me == 0) lost = groups > 1 && status[1] != INT_MAX;
   barrier(CLK_LOCAL_MEM_FENCE);
   if (lost) return;
+  // Element e of a row is that of column c + e while column c is worked on, round and round.
   clan_t v[CLAN_ROWS][CLAN_PANEL];
   uint position[CLAN_ROWS];
 CLAN_UNROLLED
   for (uint r = 0; r < CLAN_ROWS; r++) {
     const uint i = first + r * CLAN_GROUP;
-    // Rows that are not there count as chosen already.
+    // Rows that are not there have no position.
     position[r] = i < rows ? i : UINT_MAX;
 CLAN_UNROLLED
     for (uint c = 0; c < CLAN_PANEL; c++)
       v[r][c] = i < rows && c < width ? a[at + (long)i * row + c] : 0;
   }
-CLAN_UNROLLED
-  for (uint c = 0; c < CLAN_PANEL; c++) {
+  CLAN_ONE_BY_ONE for (uint c = 0; c < CLAN_PANEL; c++) {
+    // The columns that are not there need no pivot.
+    clan_t u[CLAN_PANEL];
+    uint p = UINT_MAX;
     if (c < width) {
-      clan_t best = -2;
-      uint p = UINT_MAX;
+      clan_key key = CLAN_NOBODY;
 CLAN_UNROLLED
       for (uint r = 0; r < CLAN_ROWS; r++) {
-        clan_t x = fabs(v[r][c]);
-        x = isnan(x) ? -1 : x;
-        const bool better = x > best || (x == best && position[r] < p);
-        if (position[r] >= c && position[r] != UINT_MAX && better) best = x, p = position[r];
+        if (position[r] >= c && position[r] != UINT_MAX) {
+          const clan_key mine = CLAN_KEY(v[r][0], position[r]);
+          key = CLAN_GREATER(key, mine);
+        }
       }
-      value[me] = best;
-      where[me] = p;
+      keys[me] = key;
       barrier(CLK_LOCAL_MEM_FENCE);
       if (me < 16) {
-        for (uint k = me + 16; k < CLAN_GROUP; k += 16) {
-          const clan_t x = value[k];
-          const uint y = where[k];
-          if (x > best || (x == best && y < p)) best = x, p = y;
+        for (uint k = me; k < CLAN_GROUP; k += 256) {
+          const clan_key other = clan_greatest(keys + k, 16);
+          key = CLAN_GREATER(key, other);
         }
-        value[CLAN_GROUP + me] = best;
-        where[CLAN_GROUP + me] = p;
+        best_keys[me] = key;
       }
       barrier(CLK_LOCAL_MEM_FENCE);
-      best = value[CLAN_GROUP], p = where[CLAN_GROUP];
-CLAN_UNROLLED
-      for (uint k = 1; k < 16; k++) {
-        const clan_t x = value[CLAN_GROUP + k];
-        const uint y = where[CLAN_GROUP + k];
-        if (x > best || (x == best && y < p)) best = x, p = y;
-      }
+      key = clan_greatest(best_keys, 1);
+      p = CLAN_POSITION(key);
       // The best row of this group leaves its registers.
-      __local uint* letter = pivot_row;
+      __local uint* letter = letters;
+      const uint last = CLAN_PANEL - c;
       if (groups == 1) {
 CLAN_UNROLLED
         for (uint r = 0; r < CLAN_ROWS; r++) {
           if (position[r] == p && p != UINT_MAX) {
 CLAN_UNROLLED
-            for (uint e = c; e < CLAN_PANEL; e++) {
+            for (uint e = 0; e < CLAN_PANEL; e++) {
 CLAN_UNROLLED
-              for (uint w = 0; w < CLAN_WORDS; w++)
-                pivot_row[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
+              for (uint w = 0; w < CLAN_WORDS; w++) letters[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
             }
           }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
       } else {
         __global volatile ulong* box = mail + (ulong)c * groups * CLAN_LETTER;
+        __global volatile ulong* mine = box + group * CLAN_LETTER;
         const ulong seal = (ulong)tag << 32;
 CLAN_UNROLLED
         for (uint r = 0; r < CLAN_ROWS; r++) {
           if (position[r] == p && p != UINT_MAX) {
+            mine[0] = seal | p;
 CLAN_UNROLLED
-            for (uint e = c; e < CLAN_PANEL; e++) {
+            for (uint e = 0; e < CLAN_PANEL; e++) {
 CLAN_UNROLLED
               for (uint w = 0; w < CLAN_WORDS; w++)
-                box[group * CLAN_LETTER + e * CLAN_WORDS + w] = seal | CLAN_BITS(v[r][e], w);
+                mine[1 + e * CLAN_WORDS + w] = seal | CLAN_BITS(v[r][e], w);
             }
-            box[group * CLAN_LETTER + CLAN_PANEL * CLAN_WORDS] = seal | p;
           }
         }
         // A group that has no candidate left says so by the position alone.
-        if (p == UINT_MAX && me == 0) {
-          for (uint e = c * CLAN_WORDS; e < CLAN_PANEL * CLAN_WORDS; e++) box[group * CLAN_LETTER + e] = seal;
-          box[group * CLAN_LETTER + CLAN_PANEL * CLAN_WORDS] = seal | UINT_MAX;
+        const uint words = 1 + last * CLAN_WORDS;
+        if (p == UINT_MAX) {
+          for (uint e = me; e < words; e += CLAN_GROUP) mine[e] = seal | (e == 0 ? UINT_MAX : 0);
         }
-        const uint words = CLAN_LETTER - c * CLAN_WORDS;
-        for (uint u = me; u < groups * words; u += CLAN_GROUP) {
-          const uint k = u / words * CLAN_LETTER + c * CLAN_WORDS + u % words;
+        for (uint x = me; x < groups * words; x += CLAN_GROUP) {
+          const uint k = x / words * CLAN_LETTER + x % words;
           ulong word = box[k];
           for (uint spin = 0; (uint)(word >> 32) != tag && spin < spins; spin++) word = box[k];
           if ((uint)(word >> 32) != tag) lost = 1;
-          pivot_row[k] = (uint)word;
+          letters[k] = (uint)word;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (lost) {
           if (me == 0) status[1] = 0;
           return;
         }
-        best = -3;
-        p = UINT_MAX;
+        key = CLAN_NOBODY;
+#pragma unroll 4
         for (uint k = 0; k < groups; k++) {
-          __local uint* other = pivot_row + k * CLAN_LETTER;
-          const uint y = other[CLAN_PANEL * CLAN_WORDS];
-          clan_t x = fabs(CLAN_OF_BITS(other + c * CLAN_WORDS));
-          x = y == UINT_MAX ? -2 : isnan(x) ? -1 : x;
-          if (x > best || (x == best && y < p)) best = x, p = y, letter = other;
+          const uint y = letters[k * CLAN_LETTER];
+          const clan_t x = CLAN_OF_BITS(letters + k * CLAN_LETTER + 1);
+          clan_key other = CLAN_NOBODY;
+          if (y != UINT_MAX) other = CLAN_KEY(x, y);
+          const clan_key greater = CLAN_GREATER(key, other);
+          if (CLAN_POSITION(greater) == y) letter = letters + k * CLAN_LETTER + 1;
+          key = greater;
         }
+        p = CLAN_POSITION(key);
       }
-      const clan_t d = CLAN_OF_BITS(letter + c * CLAN_WORDS);
-      if (d == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
+      // What lies behind column `width` is finished, and meets zeros.
 CLAN_UNROLLED
-      for (uint r = 0; r < CLAN_ROWS; r++) {
-        position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
-        if (position[r] > c && position[r] != UINT_MAX) {
-          const clan_t f = d == 0 ? v[r][c] : v[r][c] / d;
-          v[r][c] = f;
-CLAN_UNROLLED
-          for (uint e = c + 1; e < CLAN_PANEL; e++) v[r][e] -= f * CLAN_OF_BITS(letter + e * CLAN_WORDS);
-        }
-      }
-      // The letters may be overwritten only when all have read them: the next column has two
-      // barriers before that.
+      for (uint e = 0; e < CLAN_PANEL; e++)
+        u[e] = e < last ? CLAN_OF_BITS(letter + e * CLAN_WORDS) : (clan_t)0;
+      if (u[0] == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
     }
+CLAN_UNROLLED
+    for (uint r = 0; r < CLAN_ROWS; r++) {
+      if (c < width) position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
+      clan_t f = v[r][0];
+      if (c < width && position[r] > c && position[r] != UINT_MAX) {
+        f = u[0] == 0 ? f : f / u[0];
+CLAN_UNROLLED
+        for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = v[r][e] - f * u[e];
+      } else {
+CLAN_UNROLLED
+        for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = v[r][e];
+      }
+      v[r][CLAN_PANEL - 1] = f;
+    }
+    // The letters may be overwritten only when all have read them: the next column has two barriers
+    // before that.
   }
 CLAN_UNROLLED
   for (uint r = 0; r < CLAN_ROWS; r++) {

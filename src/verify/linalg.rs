@@ -24,11 +24,11 @@ pub(super) fn groups() -> Vec<Group> {
 
 fn all<T: Real + Sample>() -> Vec<Group> {
     vec![
-        case("cholesky", cholesky::<T>),
-        case("lu", lu::<T>),
-        case("solve", solve::<T>),
-        case("solve_triangular", solve_triangular::<T>),
-        case("qr", qr::<T>),
+        case::<T>("cholesky", cholesky::<T>),
+        case::<T>("lu", lu::<T>),
+        case::<T>("solve", solve::<T>),
+        case::<T>("solve_triangular", solve_triangular::<T>),
+        case::<T>("qr", qr::<T>),
     ]
 }
 

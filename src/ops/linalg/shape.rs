@@ -88,8 +88,8 @@ impl Shape {
     /// Whether `lu_panel` runs, and in how many groups it holds a panel of `rows`.
     pub fn groups(&self, rows: usize) -> Option<usize> {
         let groups = rows.div_ceil(self.group * self.rows);
-        // The last of the group's reductions is made by 16 work-items.
-        (!self.flat && self.group >= 16 && groups <= MOST_GROUPS).then_some(groups)
+        // The candidates of a group are compared as 16 times 16.
+        (!self.flat && self.group == 256 && groups <= MOST_GROUPS).then_some(groups)
     }
 
     /// Words of the mail that `groups` groups need.
