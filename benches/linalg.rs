@@ -28,7 +28,9 @@ fn check(got: &DeviceArray<f32>, x: &[f32]) {
 fn factors(c: &mut Criterion) {
     let values: Vec<f32> = (0..N * N).map(|at| element(at / N, at % N)).collect();
     let vector: Vec<f32> = (0..N).map(|i| value(i, 2)).collect();
-    for (name, flops) in [("cholesky", N * N * N / 3), ("lu", 2 * N * N * N / 3), ("qr", 8 * N * N * N / 3)] {
+    for (name, flops) in
+        [("cholesky", N * N * N / 3), ("lu", 2 * N * N * N / 3), ("qr", 8 * N * N * N / 3)]
+    {
         let mut group = common::group(c, &format!("linalg/{name}"), 0);
         group.throughput(Throughput::Elements(flops as u64));
         for device in Device::all() {

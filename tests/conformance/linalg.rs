@@ -52,14 +52,14 @@ fn assert_small<T: Real>(what: &str, off: &Array2<f64>, scale: f64, n: usize) {
     assert!(none || residual < SMALL, "{what}, n = {n}: residual {residual}");
 }
 
-fn random<T: Real + Sample>(m: usize, n: usize, seed: u64) -> Array2<f64> {
+fn random(m: usize, n: usize, seed: u64) -> Array2<f64> {
     let mut rng = Rng::new(seed);
     // Numbers that T has.
     Array2::from_shape_simple_fn((m, n), || f64::from(rng.below(1 << 20) as f32 / 524_288.0 - 1.0))
 }
 
 fn definite<T: Real + Sample>(n: usize, seed: u64) -> Array2<f64> {
-    let x = random::<T>(n, n, seed);
+    let x = random(n, n, seed);
     let mut a = product(x.view(), x.t()) / n as f64;
     a.diag_mut().iter_mut().for_each(|d| *d += 0.5);
     wide_of::<T>(&a)
@@ -182,16 +182,16 @@ fn check_lu<T: Real + Sample>(a: &Array2<f64>, x: &DeviceArray<T>) {
 on_every_device!(lu_factors, |device| {
     for_reals!(device, T => {
         for &n in sizes(device) {
-            let a = random::<T>(n, n, 4);
+            let a = random(n, n, 4);
             check_lu::<T>(&a, &on(device, &narrow::<T>(&a)));
         }
         for (m, n) in [(150, 40), (40, 150), (1, 5), (5, 1), (64, 65)] {
-            let a = random::<T>(m, n, 5);
+            let a = random(m, n, 5);
             check_lu::<T>(&a, &on(device, &narrow::<T>(&a)));
             check_lu::<T>(&a.t().to_owned(), &on(device, &narrow::<T>(&a)).t());
         }
         // Rows of very different sizes, and pivots in reverse order.
-        let mut a = random::<T>(90, 90, 6);
+        let mut a = random(90, 90, 6);
         for ((i, _), v) in a.indexed_iter_mut() {
             *v *= 2f64.powi(i as i32 / 2);
         }
@@ -221,7 +221,8 @@ on_every_device!(lu_pivots, |device| {
     }
     let mut cycles = 0;
     let mut seen = vec![false; n];
-    for mut i in 0..n {
+    for start in 0..n {
+        let mut i = start;
         cycles += usize::from(!seen[i]);
         while !std::mem::replace(&mut seen[i], true) {
             i = (i * 37 + 11) % n;
@@ -230,7 +231,7 @@ on_every_device!(lu_pivots, |device| {
     let sign = if (n - cycles) % 2 == 0 { 1.0 } else { -1.0 };
     assert_eq!(lu.determinant().unwrap().item().unwrap(), sign);
     // A column of zeros: factors that multiply to the matrix, and no solution.
-    let mut a = random::<f32>(80, 80, 7);
+    let mut a = random(80, 80, 7);
     a.column_mut(50).fill(0.0);
     let x = on(device, &narrow::<f32>(&a));
     check_lu::<f32>(&a, &x);
@@ -247,7 +248,7 @@ on_every_device!(lu_pivots, |device| {
 on_every_device!(systems, |device| {
     for_reals!(device, T => {
         for (n, k) in [(1, 1), (31, 3), (65, 70), (130, 1), (200, 33)] {
-            let (a, b) = (random::<T>(n, n, 8), random::<T>(n, k, 9));
+            let (a, b) = (random(n, n, 8), random(n, k, 9));
             let matrix = on(device, &narrow::<T>(&a));
             let x = wide(&matrix.solve(&on(device, &narrow::<T>(&b))).unwrap());
             let off = product(a.view(), x.view()) - &b;
@@ -259,9 +260,9 @@ on_every_device!(systems, |device| {
             assert_small::<T>("solve of views", &off, norm(&a.t().to_owned()) * norm(&x), n);
         }
         let n = 70;
-        let mut a = random::<T>(n, n, 10);
+        let mut a = random(n, n, 10);
         let values = a.clone();
-        let b = random::<T>(n, 40, 11);
+        let b = random(n, 40, 11);
         let right = on(device, &narrow::<T>(&b));
         // Off the diagonal less than on it, or solutions grow beyond every bound.
         a.mapv_inplace(|v| v / 8.0);
@@ -292,7 +293,7 @@ on_every_device!(systems, |device| {
             assert_small::<T>("triangular view", &off, norm(&want) * norm(&again), n);
         }
     });
-    let a = random::<f32>(66, 66, 12);
+    let a = random(66, 66, 12);
     let x = on(device, &narrow::<f32>(&a));
     let inverse = wide(&x.inverse().unwrap());
     let off = product(a.view(), inverse.view()) - Array2::<f64>::eye(66);
@@ -320,7 +321,12 @@ on_every_device!(batches_and_mistakes, |device| {
         let (q, r) = x.qr().unwrap();
         let (q, r) = (q.slice(s![i, j, .., ..]).unwrap(), r.slice(s![i, j, .., ..]).unwrap());
         let want = wide(&one);
-        assert_small::<f32>("qr", &(product(wide(&q).view(), wide(&r).view()) - &want), norm(&want), 5);
+        assert_small::<f32>(
+            "qr",
+            &(product(wide(&q).view(), wide(&r).view()) - &want),
+            norm(&want),
+            5,
+        );
     }
     // A vector goes to every matrix.
     let ones = DeviceArray::<f32>::ones(device, 5).unwrap();
@@ -386,16 +392,16 @@ fn check_qr<T: Real + Sample>(a: &Array2<f64>, x: &DeviceArray<T>) {
 on_every_device!(qr_factors, |device| {
     for_reals!(device, T => {
         for &n in sizes(device) {
-            let a = random::<T>(n, n, 13);
+            let a = random(n, n, 13);
             check_qr::<T>(&a, &on(device, &narrow::<T>(&a)));
         }
         for (m, n) in [(150, 40), (40, 150), (1, 5), (5, 1), (97, 96)] {
-            let a = random::<T>(m, n, 14);
+            let a = random(m, n, 14);
             check_qr::<T>(&a, &on(device, &narrow::<T>(&a)));
             check_qr::<T>(&a.t().to_owned(), &on(device, &narrow::<T>(&a)).t());
         }
         // Columns of very different sizes, a column of zeros, two that are equal.
-        let mut a = random::<T>(60, 50, 15);
+        let mut a = random(60, 50, 15);
         for ((_, j), v) in a.indexed_iter_mut() {
             *v *= 2f64.powi(2 * j as i32 - 60);
         }
@@ -404,7 +410,7 @@ on_every_device!(qr_factors, |device| {
         a.column_mut(40).assign(&twin);
         check_qr::<T>(&a, &on(device, &narrow::<T>(&a)));
         // Rows of very different sizes.
-        let mut a = random::<T>(60, 50, 16);
+        let mut a = random(60, 50, 16);
         for ((i, _), v) in a.indexed_iter_mut() {
             *v *= 2f64.powi(40 - 2 * i as i32);
         }

@@ -9,9 +9,9 @@ use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
 use crate::host::eval::SharedOut;
-use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::opencl::ClDevice;
+use crate::ops::Op;
 
 /// The first word of a status: the least index that failed, `NONE` where all is well. The second: not
 /// `NONE` when a panel was given up.
@@ -183,6 +183,7 @@ impl Op for CholeskyLeaf<'_> {
 }
 
 /// How groups that share a panel of LU talk to each other.
+#[cfg(feature = "opencl")]
 pub(super) struct Mail<'a> {
     pub buffer: &'a mut Buffer,
     /// Another one for every panel of a factorisation.
@@ -205,6 +206,7 @@ pub(super) struct LuPanel<'a> {
     pub status: &'a mut Buffer,
     pub base: usize,
     /// Absent: one group does it.
+    #[cfg(feature = "opencl")]
     pub mail: Option<Mail<'a>>,
 }
 

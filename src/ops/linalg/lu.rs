@@ -54,23 +54,15 @@ pub(super) fn factor(op: &'static str, a: &RawArray, together: Together) -> Resu
     let (m, n) = (shape[shape.len() - 2], shape[shape.len() - 1]);
     let count = shape[..shape.len() - 2].iter().product();
     let lu = copy::contiguous_copy(a)?;
-    let mut made = Factors {
-        orders: vec![(0..m as u32).collect(); count],
-        singular: vec![None; count],
-        lu,
-    };
+    let mut made =
+        Factors { orders: vec![(0..m as u32).collect(); count], singular: vec![None; count], lu };
     if m == 0 || n == 0 || count == 0 {
         return Ok(made);
     }
     let device = a.device().clone();
     let mut matrices = Vec::with_capacity(count);
-    let mut run = Some(Work {
-        op,
-        buffer: made.lu.buffer.clone(),
-        dtype: a.dtype,
-        offset: 0,
-        row: n,
-    });
+    let mut run =
+        Some(Work { op, buffer: made.lu.buffer.clone(), dtype: a.dtype, offset: 0, row: n });
     // The buffer is the work's alone meanwhile.
     drop(std::mem::replace(&mut made.lu.buffer, filled(&device, 0, 0u8)?));
     let mut given_up = false;
@@ -118,7 +110,10 @@ struct Pivoting {
 }
 
 impl Pivoting {
-    #[cfg_attr(not(feature = "opencl"), allow(unused_variables, reason = "the host has one group"))]
+    #[cfg_attr(
+        not(feature = "opencl"),
+        allow(unused_variables, unused_mut, reason = "the host has one group")
+    )]
     fn new(
         op: &'static str,
         device: &Device,
@@ -183,12 +178,7 @@ impl Pivoting {
     }
 
     /// Factors columns `j .. j + width`, from which those before have been taken.
-    fn columns(
-        &mut self,
-        w: &mut Work,
-        [j, width]: [usize; 2],
-        [m, n]: [usize; 2],
-    ) -> Result<()> {
+    fn columns(&mut self, w: &mut Work, [j, width]: [usize; 2], [m, n]: [usize; 2]) -> Result<()> {
         if width <= PANEL {
             return self.panel(w, [j, width], [m, n]);
         }
@@ -204,12 +194,7 @@ impl Pivoting {
         self.columns(w, [next, width - half], [m, n])
     }
 
-    fn panel(
-        &mut self,
-        w: &mut Work,
-        [j, width]: [usize; 2],
-        [m, n]: [usize; 2],
-    ) -> Result<()> {
+    fn panel(&mut self, w: &mut Work, [j, width]: [usize; 2], [m, n]: [usize; 2]) -> Result<()> {
         let device = w.device().clone();
         let (op, dtype, row) = (self.op, w.dtype, w.row);
         let place = Place { at: w.at(j, j), row };

@@ -75,17 +75,8 @@ impl<T: Real> DeviceArray<T> {
             cholesky::factor(&mut w, &mut status, n, leaf)?;
             let (dtype, at, keep) = (T::DTYPE, w.offset, Keep::Lower);
             let out = w.owned()?;
-            let side = Side {
-                op: OP,
-                dtype,
-                out,
-                at,
-                rows: n,
-                columns: n,
-                from: None,
-                keep,
-                scale: None,
-            };
+            let side =
+                Side { op: OP, dtype, out, at, rows: n, columns: n, from: None, keep, scale: None };
             crate::ops::run(side, &device)?;
             statuses.push(status);
         }

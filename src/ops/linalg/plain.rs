@@ -273,8 +273,7 @@ pub(super) unsafe fn exchange<T: Word>(
     ) {
         let n = to - from;
         // SAFETY: the caller's promise.
-        let line =
-            |i: usize| unsafe { std::slice::from_raw_parts_mut(p.add(i * row + from), n) };
+        let line = |i: usize| unsafe { std::slice::from_raw_parts_mut(p.add(i * row + from), n) };
         // All that is read first: rows that come up, and rows that leave.
         kept.clear();
         for i in 0..width {
@@ -449,9 +448,9 @@ pub(super) unsafe fn qr_panel<T: Word>(
         if !none {
             top[c] = beta;
         }
-        for e in 0..c {
-            let s = (e..c).fold(T::zero(), |s, f| s + tt[e][f] * gram[f]);
-            tt[e][c] = -tau * s;
+        for (e, line) in tt.iter_mut().enumerate().take(c) {
+            let s = (e..c).fold(T::zero(), |s, f| s + line[f] * gram[f]);
+            line[c] = -tau * s;
         }
         tt[c][c] = tau;
         for i in c + 1..rows {
@@ -473,9 +472,9 @@ pub(super) unsafe fn qr_panel<T: Word>(
             unsafe { *v.at::<T>((v_place.at + i * v_place.row + e) as isize) = value };
         }
     }
-    for e in 0..width {
-        for f in 0..width {
-            unsafe { *t.at::<T>((t_at + e * width + f) as isize) = tt[e][f] };
+    for (e, line) in tt.iter().enumerate().take(width) {
+        for (f, &value) in line[..width].iter().enumerate() {
+            unsafe { *t.at::<T>((t_at + e * width + f) as isize) = value };
         }
     }
 }

@@ -51,16 +51,7 @@ pub(super) fn factor(op: &'static str, a: &RawArray) -> Result<(RawArray, RawArr
             q.offset = matrix * m * k;
             let (at, scale_at) = (w.offset, 0);
             let (out, factors) = (w.owned()?, owned(op, &mut scale)?);
-            let size = Scale {
-                op,
-                dtype,
-                out,
-                at,
-                rows: m,
-                columns: n,
-                scale: factors,
-                scale_at,
-            };
+            let size = Scale { op, dtype, out, at, rows: m, columns: n, scale: factors, scale_at };
             run(size, &device)?;
             reflect(&mut w, &mut v, &mut t, [m, n])?;
             let from = Some((&*w.buffer, Place { at, row: n }));

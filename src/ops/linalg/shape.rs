@@ -1,12 +1,12 @@
 //! How the kernels of `cl/linalg.cl` are shaped for a device, and their programs.
 
-use crate::backend::Buffer;
-use crate::device::{Device, DeviceKind};
+use crate::device::Device;
 use crate::element::DType;
-use crate::error::Result;
 #[cfg(feature = "opencl")]
 use crate::{
-    device::Backing,
+    backend::Buffer,
+    device::{Backing, DeviceKind},
+    error::Result,
     opencl::{ClDevice, Launch, codegen, program::Program},
 };
 #[cfg(feature = "opencl")]
@@ -44,12 +44,13 @@ pub(super) struct Shape {
 }
 
 /// Rows of the blocks that are not cut any more.
+#[cfg_attr(not(feature = "opencl"), allow(unused_variables, reason = "the host has one size"))]
 pub(super) fn leaf(device: &Device, dtype: DType) -> usize {
-    match device.backing() {
-        #[cfg(feature = "opencl")]
-        Backing::OpenCl(cl) => Shape::of(cl, dtype).leaf,
-        _ => HOST_LEAF,
+    #[cfg(feature = "opencl")]
+    if let Backing::OpenCl(cl) = device.backing() {
+        return Shape::of(cl, dtype).leaf;
     }
+    HOST_LEAF
 }
 
 /// An argument of a kernel.

@@ -428,8 +428,7 @@ fn pair(
     }
     let (device, dtype) = (a.device().clone(), a.dtype);
     #[cfg(feature = "opencl")]
-    let shapes =
-        Shapes { m, n, k, batch: crate::layout::Dims::new(), out: layout.shape.clone() };
+    let shapes = Shapes { m, n, k, batch: crate::layout::Dims::new(), out: layout.shape.clone() };
     #[cfg(feature = "opencl")]
     let unit = units::choose(&device, &shapes, dtype, Precision::Full)?;
     #[cfg(feature = "opencl")]
@@ -448,12 +447,7 @@ fn pair(
     let ((a, la), (b, lb)) = (part(a, out), part(b, out));
     fn matrix<'a>(buffer: &'a Option<Arc<Buffer>>, layout: &Layout) -> Matrix<'a> {
         let Layout { strides, offset, .. } = layout;
-        Matrix {
-            buffer: buffer.as_deref(),
-            offset: *offset,
-            row: strides[0],
-            column: strides[1],
-        }
+        Matrix { buffer: buffer.as_deref(), offset: *offset, row: strides[0], column: strides[1] }
     }
     let mut gemm = Gemm {
         op,
