@@ -30,13 +30,13 @@ fn main() -> Result<(), Error> {
     let mut learned = 0;
     for epoch in 0..epochs {
         let start = Instant::now();
-        let (n, loss) = network.epoch(&training, digits::rate(epoch, epochs))?;
+        let loss = network.epoch(&training, digits::rate(epoch, epochs))?;
         // The only place of an epoch that waits for the device.
-        let loss = loss.item()? / n as f32;
+        let loss = loss.item()? / training.learned() as f32;
         // The first epoch also compiles the kernels, or reads them from the cache.
         if epoch > 0 {
             took += start.elapsed();
-            learned += n;
+            learned += training.learned();
         }
         let right = share_right(&network.read(&questions)?, &held_out.labels);
         println!(

@@ -140,7 +140,7 @@ fn unknown_families_are_refused_with_the_list() {
 #[test]
 fn a_small_bench_as_json() {
     // What a default device would be does not matter when one is named.
-    let only = "a*x+y,sum,argmax,sum_axis0,sum_axis1,transpose,conv2d,launch,edges";
+    let only = "a*x+y,sum,argmax,sum_axis0,sum_axis1,transpose,conv2d,launch,edges,digits";
     let out = clan(&["bench", "--device", "host", "--size", "4K", "--json", "--only", only])
         .env("CLAN_DEVICE", "nonsense")
         .output()
@@ -170,6 +170,7 @@ fn a_small_bench_as_json() {
                 "of_limit",
                 "vs_host",
                 "ok",
+                "note",
             ]
             .into()
         );
@@ -189,8 +190,11 @@ fn a_small_bench_as_json() {
         assert!(ops.contains(op), "{op}");
     }
     assert_eq!(ops.len(), rows.len());
-    // It ends with the photograph.
-    assert_eq!(rows[rows.len() - 1]["op"], "edges");
+    // It ends with the photograph and the digits.
+    assert_eq!(rows[rows.len() - 2]["op"], "edges");
+    let digits = &rows[rows.len() - 1];
+    assert_eq!(digits["op"], "digits");
+    assert!(digits["note"].as_str().unwrap().contains("held-out digits right"), "{digits}");
     let sum = rows.iter().find(|r| r["op"] == "sum").unwrap();
     assert_eq!((&sum["shape"][0], &sum["bytes"]), (&Value::from(4096), &Value::from(4 * 4096)));
 }

@@ -56,6 +56,11 @@ impl Digits {
         self.labels.len()
     }
 
+    /// How many of them an epoch learns from: whole batches.
+    pub fn learned(&self) -> usize {
+        self.len() / BATCH * BATCH
+    }
+
     /// The digits on a device, in the given order.
     pub fn upload(
         &self,
@@ -182,18 +187,17 @@ impl Network {
     }
 
     /// Learns from every digit once, in a new order, but for a few at its end that fill no batch.
-    /// Returns how many it learned from, and the sum of their losses: still on the device, so that
-    /// nothing has waited yet.
-    pub fn epoch(&mut self, digits: &Digits, rate: f32) -> Result<(usize, DeviceArray<f32>)> {
+    /// Returns the sum of their losses, still on the device: nothing has waited yet.
+    pub fn epoch(&mut self, digits: &Digits, rate: f32) -> Result<DeviceArray<f32>> {
         let mut order: Vec<usize> = (0..digits.len()).collect();
         self.random.shuffle(&mut order);
-        let learned = digits.len() / BATCH * BATCH;
-        let all = digits.upload(self.classes.device(), order[..learned].iter().copied())?;
-        let mut loss = DeviceArray::zeros(self.classes.device(), ())?;
-        for from in (0..learned).step_by(BATCH) {
+        let device = self.classes.device().clone();
+        let all = digits.upload(&device, order[..digits.learned()].iter().copied())?;
+        let mut loss = DeviceArray::zeros(&device, ())?;
+        for from in (0..digits.learned()).step_by(BATCH) {
             loss += self.learn(&all.part(from, from + BATCH)?, rate)?;
         }
-        Ok((learned, loss))
+        Ok(loss)
     }
 
     /// What the network takes each digit for.
