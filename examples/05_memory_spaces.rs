@@ -549,10 +549,20 @@ fn picture(device: &str, n: usize, rungs: &[Rung], peak: f64) -> String {
     put(format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">"#
     ));
-    put("<style>text{font:14px sans-serif;fill:#24292f}.title{font-size:17px;font-weight:bold}.small{font-size:12px;fill:#57606a}.name{text-anchor:end;font-weight:bold}</style>".into());
+    put("<style>text{font:14px sans-serif;fill:#24292f}.title{font-size:17px;font-weight:bold}.small{font-size:12px;fill:#57606a}.name{text-anchor:end;font-weight:bold}.figures{paint-order:stroke;stroke:#fff;stroke-width:5px}</style>".into());
     put(format!(r##"<rect width="{width}" height="{height}" fill="#fff"/>"##));
     put(text(24.0, 34.0, "title", &format!("One product of {n} × {n} floats, memory by memory")));
     put(text(24.0, 56.0, "small", device));
+    let x = LEFT + BAR * peak / most;
+    put(format!(
+        r##"<line x1="{x:.1}" y1="{:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="#cf222e" stroke-dasharray="5 4"/>"##,
+        TOP - 8.0
+    ));
+    let label = format!("multiply-adds alone: {}", speed(peak));
+    put(format!(
+        r#"<text x="{x:.1}" y="{:.1}" class="small" text-anchor="middle">{label}</text>"#,
+        bottom + 18.0
+    ));
     for (k, (rung, m)) in done().enumerate() {
         let y = TOP + STEP * k as f64;
         let long = (BAR * m.gflops / most).max(1.5);
@@ -565,19 +575,9 @@ fn picture(device: &str, n: usize, rungs: &[Rung], peak: f64) -> String {
             r#"<rect x="{LEFT}" y="{y}" width="{long:.1}" height="20" rx="2" fill="{color}"/>"#
         ));
         let figures = format!("{} · {:.1} ×", speed(m.gflops), m.gflops / first);
-        put(text(LEFT + long + 8.0, y + 15.0, "", &figures));
+        put(text(LEFT + long + 8.0, y + 15.0, "figures", &figures));
         put(text(LEFT, y + 34.0, "small", rung.kept));
     }
-    let x = LEFT + BAR * peak / most;
-    put(format!(
-        r##"<line x1="{x:.1}" y1="{:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="#cf222e" stroke-dasharray="5 4"/>"##,
-        TOP - 8.0
-    ));
-    let label = format!("multiply-adds alone: {}", speed(peak));
-    put(format!(
-        r#"<text x="{x:.1}" y="{:.1}" class="small" text-anchor="middle">{label}</text>"#,
-        bottom + 18.0
-    ));
     put("</svg>".into());
     svg
 }
