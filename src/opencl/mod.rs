@@ -36,6 +36,8 @@ pub(crate) struct ClDevice {
     pool: Pool<ClBlock>,
     event_per_launch: bool,
     pub programs: Programs,
+    /// Points that the tuner found, read from disk at first use.
+    pub tuned: OnceLock<crate::tune::Table>,
     /// What was found out about the device by trying, by name.
     probes: Mutex<HashMap<&'static str, bool>>,
 }
@@ -51,6 +53,23 @@ pub(crate) struct Point {
     pub unroll: usize,
     /// Work-groups that fill the device.
     pub groups: usize,
+}
+
+/// Who made a device, as far as defaults differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Nvidia,
+    Amd,
+    Intel,
+    Other,
+}
+
+impl Point {
+    /// What the text of a program depends on.
+    pub fn key(&self, key: &mut Vec<u8>) {
+        key.extend((self.group as u16).to_le_bytes());
+        key.extend([self.vector_bytes as u8, self.unroll as u8]);
+    }
 }
 
 /// Both queues run in order. What one writes and the other uses is ordered by events.
@@ -85,6 +104,21 @@ pub(crate) struct ClBlock {
     mem: Mem,
     size: usize,
     history: Mutex<History>,
+}
+
+/// A buffer made while a kernel is on trial: a part of a larger one, all of which was filled with
+/// one byte before.
+pub(crate) struct GuardedBlock {
+    whole: Mem,
+    /// Bytes before and after.
+    band: usize,
+    pub bytes: usize,
+}
+
+impl GuardedBlock {
+    pub const FILL: u8 = 0xa5;
+    /// Wider than a row of any tile.
+    const BAND: usize = 4096;
 }
 
 impl ClBlock {
@@ -135,6 +169,7 @@ impl ClDevice {
             }),
             event_per_launch: quirks::event_per_launch(info),
             programs: Programs::default(),
+            tuned: OnceLock::new(),
             probes: Mutex::default(),
         }
     }
@@ -149,6 +184,22 @@ impl ClDevice {
         let answer = try_it();
         probes().insert(name, answer);
         answer
+    }
+
+    pub fn maker(&self) -> Maker {
+        let names = format!("{} {}", self.info.vendor, self.info.platform).to_lowercase();
+        let says = |name: &str| names.contains(name);
+        match () {
+            () if says("nvidia") => Maker::Nvidia,
+            () if says("advanced micro devices") || says("amd") => Maker::Amd,
+            () if says("intel") => Maker::Intel,
+            () => Maker::Other,
+        }
+    }
+
+    /// Names the driver: what is measured or checked under one may not hold under another.
+    pub fn driver(&self) -> String {
+        format!("{}, {}", self.platform_version, self.info.driver)
     }
 
     /// The point for element-wise kernels that load one element at a time.
@@ -239,6 +290,60 @@ impl ClDevice {
         Ok(Some(mem))
     }
 
+    /// A buffer between guard bands, outside of the pool.
+    fn guarded(&self, bytes: usize) -> Result<Memory> {
+        // A part of a buffer starts at a multiple of this; 4096 bits are the most that is known.
+        let align = match core::get_device_info(self.id, core::DeviceInfo::MemBaseAddrAlign) {
+            Ok(core::DeviceInfoResult::MemBaseAddrAlign(bits)) => bits as usize / 8,
+            _ => 512,
+        };
+        let band = GuardedBlock::BAND.next_multiple_of(align.max(1));
+        let whole =
+            self.create(bytes + 2 * band)?.ok_or_else(|| self.out_of_memory("tune", bytes))?;
+        let runtime = self.runtime()?;
+        core::enqueue_fill_buffer(
+            &runtime.compute,
+            &whole,
+            GuardedBlock::FILL,
+            0,
+            bytes + 2 * band,
+            None::<&Event>,
+            None::<&mut Event>,
+            None,
+        )
+        .map_err(|e| failure("tune", "clEnqueueFillBuffer", &e))?;
+        let part = core::BufferRegion::<u8>::new(band, bytes);
+        let mem = core::create_sub_buffer(&whole, MemFlags::new().read_write(), &part)
+            .map_err(|e| failure("tune", "clCreateSubBuffer", &e))?;
+        // An upload takes the other queue and would not wait for it.
+        core::finish(&runtime.compute).map_err(|e| failure("tune", "clFinish", &e))?;
+        crate::tune::guard::note(GuardedBlock { whole, band, bytes });
+        Ok(Memory::Cl(ClBlock { mem, size: 0, history: Mutex::default() }))
+    }
+
+    /// The bytes before and after a buffer with guard bands, once all work has finished.
+    pub fn read_bands(&self, block: &GuardedBlock) -> Result<[Vec<u8>; 2]> {
+        let runtime = self.runtime()?;
+        let read = |at: usize| {
+            let mut band = vec![0; block.band];
+            // SAFETY: the call blocks until `band` is filled, from a range inside the buffer.
+            unsafe {
+                core::enqueue_read_buffer(
+                    &runtime.compute,
+                    &block.whole,
+                    true,
+                    at,
+                    &mut band,
+                    None::<&Event>,
+                    None::<&mut Event>,
+                )
+            }
+            .map_err(|e| failure("tune", "clEnqueueReadBuffer", &e))?;
+            Ok(band)
+        };
+        Ok([read(0)?, read(block.band + block.bytes)?])
+    }
+
     /// Frees the cache once nothing in flight uses it.
     fn release_cache(&self) {
         if let Err(e) = self.wait() {
@@ -318,6 +423,9 @@ impl Backend for ClDevice {
                 ),
             ));
         }
+        if crate::tune::guard::active() {
+            return self.guarded(bytes);
+        }
         let mut class = Pool::<ClBlock>::size_class(bytes);
         if class as u64 > largest {
             class = bytes;
@@ -337,8 +445,11 @@ impl Backend for ClDevice {
     }
 
     fn recycle(&self, memory: Memory) {
-        if let Memory::Cl(block) = memory {
-            drop(self.pool.put(block.size, block));
+        match memory {
+            // Not the pool's: see `guarded`.
+            Memory::Cl(block) if block.size == 0 => drop(block),
+            Memory::Cl(block) => drop(self.pool.put(block.size, block)),
+            _ => {}
         }
     }
 
