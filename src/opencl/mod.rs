@@ -29,6 +29,7 @@ pub(crate) struct ClDevice {
     /// The kind of processor that kernels are chosen and shaped for: the device's own, or what
     /// `CLAN_ASSUME_KIND` says. Memory goes by `info.kind`.
     pub launch_kind: DeviceKind,
+    pub maker: Maker,
     /// Names the driver in the keys of the disk cache.
     pub platform_version: String,
     pub point: Point,
@@ -59,9 +60,19 @@ pub(crate) struct Point {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
     Nvidia,
-    Amd,
     Intel,
     Other,
+}
+
+impl Maker {
+    fn of(info: &DeviceInfo) -> Maker {
+        let names = format!("{} {}", info.vendor, info.platform).to_lowercase();
+        match () {
+            () if names.contains("nvidia") => Maker::Nvidia,
+            () if names.contains("intel") => Maker::Intel,
+            () => Maker::Other,
+        }
+    }
 }
 
 impl Point {
@@ -146,18 +157,22 @@ impl ClDevice {
         // Trees, tiles and lanes divide groups by powers of two.
         let group = 1 << info.max_work_group.clamp(1, 256).ilog2();
         let units = info.compute_units.max(1);
+        let maker = Maker::of(info);
+        // What Intel counts are vector engines of eight threads of 16 work-items; not measured.
+        let a_unit = if maker == Maker::Intel { 4 } else { 16 };
         // H200, 2^28 f32, GB/s, unroll 1 / 2 / 4: a*x+y 4370 / 4347 / 4306, x+1 4227 / 4076 / 4034;
         // groups of 512 instead of 256: within 1 %.
         let point = match launch_kind {
             // A CPU vectorises across the work-items of a group; explicit vectors hinder it.
             DeviceKind::Cpu => Point { group, vector_bytes: 0, unroll: 1, groups: units * 8 },
-            _ => Point { group, vector_bytes: 16, unroll: 1, groups: units * 16 },
+            _ => Point { group, vector_bytes: 16, unroll: 1, groups: units * a_unit },
         };
         ClDevice {
             id,
             platform,
             info: info.clone(),
             launch_kind,
+            maker,
             platform_version,
             point,
             runtime: OnceLock::new(),
@@ -186,17 +201,6 @@ impl ClDevice {
         answer
     }
 
-    pub fn maker(&self) -> Maker {
-        let names = format!("{} {}", self.info.vendor, self.info.platform).to_lowercase();
-        let says = |name: &str| names.contains(name);
-        match () {
-            () if says("nvidia") => Maker::Nvidia,
-            () if says("advanced micro devices") || says("amd") => Maker::Amd,
-            () if says("intel") => Maker::Intel,
-            () => Maker::Other,
-        }
-    }
-
     /// Names the driver: what is measured or checked under one may not hold under another.
     pub fn driver(&self) -> String {
         format!("{}, {}", self.platform_version, self.info.driver)
@@ -221,6 +225,22 @@ impl ClDevice {
         match self.launch_kind {
             DeviceKind::Cpu => Point { group: 1, vector_bytes: 64, unroll: 1, ..self.point },
             _ => Point { unroll: 4, ..self.point },
+        }
+    }
+
+    /// The point for reductions of columns, `tall` ones of 1,024 and more elements.
+    ///
+    /// H200, sums of f32, GB/s by groups of 256 and of 1024 with loads of 8 bytes and one group a
+    /// compute unit: 2^22 × 8 168 and 708, 2^20 × 64 385 and 2878, 2^17 × 1000 2209 and 4002,
+    /// 16384 × 16384 4245 and 4485, 4096 × 65536 4369 and 4375, 64 × 2^20 3792 and 1367.
+    pub fn columns_point(&self, tall: bool) -> Point {
+        let units = self.info.compute_units.max(1);
+        match (self.launch_kind, self.maker) {
+            (DeviceKind::Cpu, _) => self.reduce_point(),
+            (_, Maker::Nvidia) if tall && self.info.max_work_group >= 1024 => {
+                Point { group: 1024, vector_bytes: 8, unroll: 4, groups: units }
+            }
+            _ => self.reduce_point(),
         }
     }
 

@@ -653,13 +653,8 @@ impl Op for Reduce<'_> {
     fn opencl(self, device: &ClDevice) -> Result<()> {
         let Plan { rows, len, by_columns, .. } = *self.plan;
         let nest = self.fused.nest(&self.plan.order, None);
-        let (point, columns) = streams::reduce_point(
-            &self.out.device,
-            by_columns,
-            self.fused.dtype(),
-            device.reduce_point(),
-            device.info.compute_units,
-        );
+        let (point, columns) =
+            streams::reduce_point(&self.out.device, device, by_columns, len, self.fused.dtype());
         let mut input = codegen::Input::new(self.fused, &nest, point);
         input.wide |= rows as u128 * len as u128 > i32::MAX as u128 / 2;
         let wide = input.wide;

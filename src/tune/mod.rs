@@ -68,6 +68,11 @@ pub(crate) fn on_trial() -> bool {
     trial::space().is_some()
 }
 
+/// The kernels that can be tuned; [`Tuner::only`] takes them too.
+pub fn kernels() -> Vec<&'static str> {
+    spaces().iter().map(|s| s.name).collect()
+}
+
 /// The families that can be tuned, as [`Tuner::only`] takes them.
 pub fn families() -> Vec<&'static str> {
     let mut names: Vec<&str> = spaces().iter().map(|s| s.family).collect();
@@ -142,7 +147,7 @@ impl Tuner {
         Tuner { device: device.clone(), only: Vec::new(), budget: Duration::from_secs(60) }
     }
 
-    /// Only these families; see [`families`].
+    /// Only these families or kernels; see [`families`] and [`kernels`].
     pub fn only<S: Into<String>>(mut self, families: impl IntoIterator<Item = S>) -> Tuner {
         self.only = families.into_iter().map(Into::into).collect();
         self
@@ -168,12 +173,17 @@ impl Tuner {
                 "the host backend has no parameters to tune; name an OpenCL device",
             ));
         };
-        let known = families();
-        if let Some(unknown) = self.only.iter().find(|o| !known.contains(&o.as_str())) {
+        let (known, kernels) = (families(), kernels());
+        let there = |o: &&String| known.contains(&o.as_str()) || kernels.contains(&o.as_str());
+        if let Some(unknown) = self.only.iter().find(|o| !there(o)) {
             return Err(Error::new(
                 ErrorKind::Config,
                 OP,
-                format!("no family {unknown:?} has parameters; there are {}", known.join(", ")),
+                format!(
+                    "no family or kernel {unknown:?} has parameters; families: {}; kernels: {}",
+                    known.join(", "),
+                    kernels.join(", ")
+                ),
             ));
         }
         let Some(store) = Store::of(cl)? else {
@@ -185,7 +195,9 @@ impl Tuner {
         };
         let mut work: Vec<(&'static Space, Case)> = Vec::new();
         for space in spaces().iter().copied() {
-            if self.only.is_empty() || self.only.iter().any(|o| o == space.family) {
+            if self.only.is_empty()
+                || self.only.iter().any(|o| o == space.family || o == space.name)
+            {
                 work.extend((space.cases)(&self.device).into_iter().map(|c| (space, c)));
             }
         }

@@ -118,11 +118,12 @@ pub(crate) static REDUCE_COLUMNS: Space = Space {
         parameter("columns", &[1, 8, 16, 32, 64]),
     ],
     fits: |device, _, v| group_fits(device, v[0]) && v[1] * v[2] <= 256 && v[4] <= v[0],
-    known: |device, _, _| {
-        let p = device.reduce_point();
+    known: |device, _, class| {
+        let p = device.columns_point(class == TALL);
         let per_unit = p.groups / device.info.compute_units.max(1);
         let columns = 32.min(p.group);
         let mut known = vec![values(&[p.group, p.vector_bytes, p.unroll, per_unit, columns])];
+        known.push(values(&[1024, 8, 4, 1, 32]));
         for per_unit in [16, 8, 4] {
             known.extend(
                 [[256, 16, 4, per_unit, 32], [256, 16, 4, per_unit, 16]].map(|v| values(&v)),
@@ -134,14 +135,26 @@ pub(crate) static REDUCE_COLUMNS: Space = Space {
         both(compare_sums(device, &[1003, 517], 0)?, compare_sums(device, &[515, 64], 0)?)
     },
     cases: |device| {
-        vec![stream(device, "sums of columns", 4.0, |device, [n, ..]| {
-            let side = 1 << (n.ilog2() / 2);
-            let x = ramp(device, &[side, n / side])?;
+        let case = stream(device, "sums of columns", 4.0, |device, [n, rows, ..]| {
+            let x = ramp(device, &[rows, n / rows])?;
             Ok(Box::new(move || x.sum_axis(Axis(0)).map(drop)))
-        })]
+        });
+        let n = case.shape[0];
+        [(TALL, 1 << (n.ilog2() / 2)), (FLAT, 64)]
+            .map(|(class, rows)| Case {
+                class,
+                label: format!("{}, {rows} rows", case.label),
+                shape: [n, rows, 1, 1],
+                ..case
+            })
+            .into()
     },
     model: None,
 };
+
+/// Columns of many elements, and of few.
+const TALL: Class = Class(1);
+const FLAT: Class = Class(0);
 
 pub(crate) static TRANSPOSE: Space = Space {
     family: "copy",
@@ -184,7 +197,7 @@ pub(crate) fn map_point(
     dtype: DType,
     default: Point,
 ) -> Point {
-    let Some(found) = find_for(device, space, dtype) else { return default };
+    let Some(found) = find_for(device, space, dtype, Class::ALL) else { return default };
     let v: Vec<usize> = found.iter().map(|&v| v as usize).collect();
     match *v.as_slice() {
         [group, vector_bytes, unroll] => Point { group, vector_bytes, unroll, ..default },
@@ -193,33 +206,39 @@ pub(crate) fn map_point(
     }
 }
 
-/// The point for sums of rows or columns, and the columns of a group (`CLAN_COLS`).
+/// The point for reductions of rows or columns of `len` elements, and the columns of a group
+/// (`CLAN_COLS`).
 pub(crate) fn reduce_point(
     device: &Device,
+    cl: &ClDevice,
     by_columns: bool,
+    len: usize,
     dtype: DType,
-    default: Point,
-    units: usize,
 ) -> (Point, usize) {
-    let space = if by_columns { &REDUCE_COLUMNS } else { &REDUCE_ROWS };
+    let tall = len >= 1024;
+    let (space, class, default) = match by_columns {
+        true => (&REDUCE_COLUMNS, if tall { TALL } else { FLAT }, cl.columns_point(tall)),
+        false => (&REDUCE_ROWS, Class::ALL, cl.reduce_point()),
+    };
     let columns = 32.min(default.group);
-    let Some(found) = find_for(device, space, dtype) else { return (default, columns) };
+    let Some(found) = find_for(device, space, dtype, class) else { return (default, columns) };
     let v: Vec<usize> = found.iter().map(|&v| v as usize).collect();
     let [group, vector_bytes, unroll, per_unit, ..] = *v.as_slice() else {
         return (default, columns);
     };
-    let point = Point { group, vector_bytes, unroll, groups: units.max(1) * per_unit };
+    let point =
+        Point { group, vector_bytes, unroll, groups: cl.info.compute_units.max(1) * per_unit };
     (point, v.get(4).copied().unwrap_or(32.min(group)))
 }
 
 /// Group and tile of a transpose; `None` for the default.
 pub(crate) fn transpose_point(device: &Device, dtype: DType) -> Option<(usize, usize)> {
-    find_for(device, &TRANSPOSE, dtype).map(|v| (v[0] as usize, v[1] as usize))
+    find_for(device, &TRANSPOSE, dtype, Class::ALL).map(|v| (v[0] as usize, v[1] as usize))
 }
 
-fn find_for(device: &Device, space: &'static Space, dtype: DType) -> Option<Values> {
+fn find_for(device: &Device, space: &'static Space, dtype: DType, class: Class) -> Option<Values> {
     match dtype.size() {
-        4 => find(device, space, DType::F32, Class::ALL).map(|f| f.values),
+        4 => find(device, space, DType::F32, class).map(|f| f.values),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::output::{self, Failure, Outcome};
 use clan::Device;
-use clan::tune::{self, Tuner};
+use clan::tune::Tuner;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::time::Duration;
@@ -25,7 +25,8 @@ pub struct Args {
     /// The device: an index, \"gpu\", or a part of a name, as in pocl:1. Default: the best one.
     #[arg(long, short)]
     device: Option<String>,
-    /// Only these families, separated by commas: matmul, reduce, copy, map.
+    /// Only these families or kernels, separated by commas: matmul, reduce, copy, map, or names as in
+    /// the table.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The time to search, as in 90s, 10m or 1h, shared out over the kernels.
@@ -56,13 +57,6 @@ pub fn run(args: &Args) -> Outcome {
         Some(name) => Device::select(name)?,
         None => Device::best()?,
     };
-    let families = tune::families();
-    if let Some(unknown) = args.only.iter().find(|o| !families.contains(&o.as_str())) {
-        return Err(Failure::Usage(format!(
-            "no family {unknown:?} has parameters to tune; there are {}",
-            families.join(", ")
-        )));
-    }
     if device.is_host() {
         return Err(Failure::Usage(
             "the host backend has no parameters to tune; name an OpenCL device with --device (see `clan devices`)".into(),

@@ -61,13 +61,16 @@ pub(crate) static TILED: Space = Space {
     model: Some(|device, case, values| Tile::model(device, case.dtype, case.shape, values)),
 };
 
-/// Points that other libraries' tuners arrive at on GPUs of several makers.
+/// Points worth a try on any GPU.
 const MORE_TILES: &[[u32; 9]] = &[
     [128, 128, 16, 8, 8, 2, 8, 8, 4],
-    [128, 128, 8, 8, 8, 2, 4, 8, 0],
     [64, 128, 16, 8, 4, 2, 8, 8, 4],
     [64, 64, 16, 8, 4, 1, 4, 8, 0],
-    [128, 64, 16, 8, 8, 2, 4, 8, 4],
+    [128, 128, 8, 8, 8, 2, 8, 8, 4],
+    [128, 128, 8, 16, 8, 1, 8, 8, 4],
+    [64, 128, 16, 8, 8, 2, 8, 8, 4],
+    [128, 64, 16, 8, 8, 2, 8, 8, 4],
+    [256, 128, 8, 8, 16, 2, 8, 4, 4],
 ];
 
 pub(crate) static UNITS: Space = Space {
