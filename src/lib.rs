@@ -105,6 +105,8 @@ mod layout;
 mod opencl;
 mod ops;
 mod pool;
+#[cfg(feature = "opencl")]
+pub mod tune;
 pub mod verify;
 
 pub use array::{DeviceArray, DeviceArrayViewMut};
