@@ -70,6 +70,8 @@
 //! | `constant` | constant | all, read only | filter coefficients, small tables |
 //! | `global` | global | all | arrays |
 //!
+//! What each of them is worth, step by step and measured, is on the page [`memory_spaces`].
+//!
 //! # Elements
 //!
 //! [`DType`] lists the types. Integers wrap, and divided by zero give 0; casts are Rust's `as`; NaN
@@ -130,3 +132,7 @@ mod readme {}
 #[cfg(doc)]
 #[doc = include_str!("README.md")]
 pub mod architecture {}
+
+#[cfg(doc)]
+#[doc = include_str!("memory_spaces.md")]
+pub mod memory_spaces {}
