@@ -122,7 +122,7 @@ pub(crate) static UNITS: Space = Space {
         })
         .collect()
     },
-    model: Some(|device, case, values| units::model(device, case, values)),
+    model: Some(units::model),
 };
 
 /// The kind that a unit's class is for.
