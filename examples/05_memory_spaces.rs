@@ -73,7 +73,7 @@ impl Task {
         };
         let a: Vec<f32> = (0..n * n).map(random).collect();
         let b: Vec<f32> = (n * n..2 * n * n).map(random).collect();
-        // A sample in every stripe of rows, and in ever other columns; the corners too.
+        // One in each of 64 stripes of rows, in columns all over the result; and the corners.
         let samples = (0..64)
             .map(|s| (s * n / 64, (s * 37 + 11) * n / 64 % n))
             .chain([(0, 0), (0, n - 1), (n - 1, 0), (n - 1, n - 1)])
@@ -341,8 +341,8 @@ mod host {
     use rayon::prelude::*;
     use std::cell::RefCell;
 
-    /// Rows of the result that a thread works on at once, columns of them, and depth of a block: half
-    /// of the first cache holds a row of the block of B and two of C, the second the whole block of B.
+    /// Rows of the result that a thread works on at once, columns of them, and depth of a block: the
+    /// block of B has 64 KiB, for the second cache.
     const ROWS: usize = 32;
     const COLUMNS: usize = 128;
     const DEPTH: usize = 128;
