@@ -199,7 +199,7 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut row = json!({
             "op": self.op,
             "dtype": self.dtype.name(),
             "shape": self.shape,
@@ -212,8 +212,11 @@ impl Row {
             "of_limit": self.of_limit,
             "vs_host": self.vs_host,
             "ok": self.ok,
-            "note": self.note,
-        })
+        });
+        if let Some(note) = &self.note {
+            row["note"] = note.as_str().into();
+        }
+        row
     }
 
     fn cells(&self) -> [String; 9] {
