@@ -101,6 +101,7 @@ mod element;
 mod env;
 mod error;
 mod expr;
+pub mod group;
 mod host;
 mod layout;
 #[cfg(feature = "opencl")]
