@@ -76,6 +76,20 @@ pub(crate) fn matrix_units() -> Result<bool> {
     }
 }
 
+/// `CLAN_TUNED`: whether points that the tuner stored are used; `off` for comparison.
+#[cfg(feature = "opencl")]
+pub(crate) fn tuned() -> Result<bool> {
+    match text("CLAN_TUNED")?.as_deref() {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(Error::new(
+            ErrorKind::Config,
+            "CLAN_TUNED",
+            format!("{other:?} is neither \"on\" nor \"off\"; unset it to use tuned points"),
+        )),
+    }
+}
+
 /// A variable's value; set to nothing counts as not set.
 fn text(name: &'static str) -> Result<Option<String>> {
     match std::env::var(name) {

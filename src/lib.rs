@@ -70,6 +70,8 @@
 //! | `constant` | constant | all, read only | filter coefficients, small tables |
 //! | `global` | global | all | arrays |
 //!
+//! What each of them is worth, step by step and measured, is on the page [`memory_spaces`].
+//!
 //! # Elements
 //!
 //! [`DType`] lists the types. Integers wrap, and divided by zero give 0; casts are Rust's `as`; NaN
@@ -99,12 +101,15 @@ mod element;
 mod env;
 mod error;
 mod expr;
+pub mod group;
 mod host;
 mod layout;
 #[cfg(feature = "opencl")]
 mod opencl;
 mod ops;
 mod pool;
+#[cfg(feature = "opencl")]
+pub mod tune;
 pub mod verify;
 
 pub use array::{DeviceArray, DeviceArrayViewMut};
@@ -129,3 +134,7 @@ mod readme {}
 #[cfg(doc)]
 #[doc = include_str!("README.md")]
 pub mod architecture {}
+
+#[cfg(doc)]
+#[doc = include_str!("memory_spaces.md")]
+pub mod memory_spaces {}

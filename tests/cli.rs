@@ -47,10 +47,10 @@ fn refused(out: &Output, words: &[&str]) {
 fn help_names_commands_exit_codes_and_examples() {
     let out = run(&["--help"]);
     assert_eq!(out.status.code(), Some(0));
-    for word in ["devices", "verify", "bench", "Exit codes", "CLAN_DEVICE"] {
+    for word in ["devices", "verify", "bench", "tune", "Exit codes", "CLAN_DEVICE", "CLAN_TUNED"] {
         assert!(stdout(&out).contains(word), "{word}");
     }
-    for command in ["devices", "verify", "bench"] {
+    for command in ["devices", "verify", "bench", "tune"] {
         let out = run(&[command, "--help"]);
         assert_eq!(out.status.code(), Some(0));
         assert!(stdout(&out).contains("Examples:"), "{command}");
@@ -140,7 +140,7 @@ fn unknown_families_are_refused_with_the_list() {
 #[test]
 fn a_small_bench_as_json() {
     // What a default device would be does not matter when one is named.
-    let only = "a*x+y,sum,argmax,sum_axis0,sum_axis1,transpose,conv2d,launch,edges";
+    let only = "a*x+y,sum,argmax,sum_axis0,sum_axis1,transpose,conv2d,launch,edges,digits";
     let out = clan(&["bench", "--device", "host", "--size", "4K", "--json", "--only", only])
         .env("CLAN_DEVICE", "nonsense")
         .output()
@@ -171,7 +171,9 @@ fn a_small_bench_as_json() {
                 "vs_host",
                 "ok",
             ]
-            .into()
+            .into_iter()
+            .chain((row["op"] == "digits").then_some("note"))
+            .collect()
         );
         assert_eq!(row["ok"], true, "{row}");
         assert_eq!(row["device"], limits[0]["device"]);
@@ -189,8 +191,11 @@ fn a_small_bench_as_json() {
         assert!(ops.contains(op), "{op}");
     }
     assert_eq!(ops.len(), rows.len());
-    // It ends with the photograph.
-    assert_eq!(rows[rows.len() - 1]["op"], "edges");
+    // It ends with the photograph and the digits.
+    assert_eq!(rows[rows.len() - 2]["op"], "edges");
+    let digits = &rows[rows.len() - 1];
+    assert_eq!(digits["op"], "digits");
+    assert!(digits["note"].as_str().unwrap().contains("held-out digits right"), "{digits}");
     let sum = rows.iter().find(|r| r["op"] == "sum").unwrap();
     assert_eq!((&sum["shape"][0], &sum["bytes"]), (&Value::from(4096), &Value::from(4 * 4096)));
 }
@@ -204,6 +209,53 @@ fn single_operations_as_a_table() {
         assert!(text.contains(word), "{word:?} in {text}");
     }
     assert!(!text.contains("transpose") && !text.contains("sum_axis0"), "{text}");
+}
+
+#[test]
+fn tuning_keeps_what_it_finds() {
+    refused(&run(&["tune", "--device", "host"]), &["host", "--device"]);
+    refused(&run(&["tune", "--device", "nonsense"]), &["nonsense"]);
+    refused(&run(&["tune", "--budget", "soon"]), &["soon", "90s"]);
+    refused(&run(&["tune", "--budget", "5y"]), &["\"y\"", "s, m or h"]);
+    let devices = json(&run(&["devices", "--json"]));
+    let Some(device) = devices["devices"].as_array().unwrap().iter().find(|d| d["kind"] != "host")
+    else {
+        println!("skipped: no OpenCL device");
+        return;
+    };
+    let device = device["index"].to_string();
+    refused(&run(&["tune", "--device", &device, "--only", "sums"]), &["sums", "reduce", "matmul"]);
+    let folder = std::env::temp_dir().join(format!("clan-tune-{}", std::process::id()));
+    let tune = |cache: Option<&str>| {
+        let mut command = clan(&["tune", "--device", &device, "--budget", "1s", "--json"]);
+        command.args(["--only", "map_strided"]).env("CLAN_CACHE_DIR", &folder);
+        command.env_remove("CLAN_TUNED").env_remove("CLAN_CACHE");
+        cache.map(|c| command.env("CLAN_CACHE", c));
+        command.output().unwrap()
+    };
+    refused(&tune(Some("off")), &["CLAN_CACHE=off", "keep"]);
+    let out = tune(None);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let v = json(&out);
+    assert_eq!(keys(&v), ["device", "store", "rows"].into());
+    let rows = v["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "{v}");
+    let fields =
+        ["kernel", "dtype", "call", "unit", "before", "after", "point", "tried", "refused"];
+    assert_eq!(keys(&rows[0]), fields.into());
+    assert_eq!((&rows[0]["kernel"], &rows[0]["dtype"]), (&"map_strided".into(), &"f32".into()));
+    let speed = |name: &str| rows[0][name].as_f64().unwrap();
+    assert!(speed("before") > 0.0 && speed("after") >= speed("before"), "{v}");
+    assert_eq!(rows[0]["point"].is_null(), speed("after") == speed("before"), "{v}");
+    assert_eq!(rows[0]["refused"], 0, "{v}");
+    let store = v["store"].as_str().unwrap();
+    // A store that somebody edited is told and replaced.
+    std::fs::write(store, "nonsense").unwrap();
+    let out = tune(None);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    assert!(stderr(&out).contains("clan tune"), "{}", stderr(&out));
+    assert!(std::fs::read_to_string(store).unwrap().contains("\nsum\t"));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

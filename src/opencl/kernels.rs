@@ -94,9 +94,13 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// Files that are no family's: who embeds them. Kernels for one vendor's units compile nowhere else.
-const SHARED: &[(&str, &str)] =
-    &[("prelude", "src/opencl/codegen.rs"), ("matmul_mma", "src/ops/matmul/opencl.rs")];
+/// Files that are no family's: who embeds them. Kernels for one vendor's units compile nowhere else,
+/// and the example compiles its own.
+const SHARED: &[(&str, &str)] = &[
+    ("prelude", "src/opencl/codegen.rs"),
+    ("matmul_mma", "src/ops/matmul/opencl.rs"),
+    ("ladder", "examples/05_memory_spaces.rs"),
+];
 
 /// An expression that consists of one contiguous array.
 fn leaf(dtype: DType) -> String {
@@ -155,7 +159,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(format!("cl/{name}.cl"))).unwrap()
 }
 
-/// Which files below `src` embed which files of `cl`.
+/// Which files below `directory` embed which files of `cl`.
 fn embedded(directory: &Path, found: &mut BTreeMap<String, Vec<String>>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -179,6 +183,7 @@ fn embedded(directory: &Path, found: &mut BTreeMap<String, Vec<String>>) {
 fn every_file_belongs_to_one_family() {
     let mut found = BTreeMap::new();
     embedded(&root().join("src"), &mut found);
+    embedded(&root().join("examples"), &mut found);
     let families = FAMILIES.iter().map(|f| (f.name, format!("src/ops/{}", f.by)));
     let shared = SHARED.iter().map(|(name, by)| (*name, by.to_string()));
     let want: BTreeMap<String, Vec<String>> =

@@ -29,6 +29,7 @@ pub(crate) struct ClDevice {
     /// The kind of processor that kernels are chosen and shaped for: the device's own, or what
     /// `CLAN_ASSUME_KIND` says. Memory goes by `info.kind`.
     pub launch_kind: DeviceKind,
+    pub maker: Maker,
     /// Names the driver in the keys of the disk cache.
     pub platform_version: String,
     pub point: Point,
@@ -36,6 +37,8 @@ pub(crate) struct ClDevice {
     pool: Pool<ClBlock>,
     event_per_launch: bool,
     pub programs: Programs,
+    /// Points that the tuner found, read from disk at first use.
+    pub tuned: OnceLock<crate::tune::Table>,
     /// What was found out about the device by trying, by name.
     probes: Mutex<HashMap<&'static str, bool>>,
 }
@@ -51,6 +54,33 @@ pub(crate) struct Point {
     pub unroll: usize,
     /// Work-groups that fill the device.
     pub groups: usize,
+}
+
+/// Who made a device, as far as defaults differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Nvidia,
+    Intel,
+    Other,
+}
+
+impl Maker {
+    fn of(info: &DeviceInfo) -> Maker {
+        let names = format!("{} {}", info.vendor, info.platform).to_lowercase();
+        match () {
+            () if names.contains("nvidia") => Maker::Nvidia,
+            () if names.contains("intel") => Maker::Intel,
+            () => Maker::Other,
+        }
+    }
+}
+
+impl Point {
+    /// What the text of a program depends on.
+    pub fn key(&self, key: &mut Vec<u8>) {
+        key.extend((self.group as u16).to_le_bytes());
+        key.extend([self.vector_bytes as u8, self.unroll as u8]);
+    }
 }
 
 /// Both queues run in order. What one writes and the other uses is ordered by events.
@@ -87,6 +117,21 @@ pub(crate) struct ClBlock {
     history: Mutex<History>,
 }
 
+/// A buffer made while a kernel is on trial: a part of a larger one, all of which was filled with
+/// one byte before.
+pub(crate) struct GuardedBlock {
+    whole: Mem,
+    /// Bytes before and after.
+    band: usize,
+    pub bytes: usize,
+}
+
+impl GuardedBlock {
+    pub const FILL: u8 = 0xa5;
+    /// Wider than a row of any tile.
+    const BAND: usize = 4096;
+}
+
 impl ClBlock {
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,18 +157,22 @@ impl ClDevice {
         // Trees, tiles and lanes divide groups by powers of two.
         let group = 1 << info.max_work_group.clamp(1, 256).ilog2();
         let units = info.compute_units.max(1);
+        let maker = Maker::of(info);
+        // What Intel counts are vector engines of eight threads of 16 work-items; not measured.
+        let a_unit = if maker == Maker::Intel { 4 } else { 16 };
         // H200, 2^28 f32, GB/s, unroll 1 / 2 / 4: a*x+y 4370 / 4347 / 4306, x+1 4227 / 4076 / 4034;
         // groups of 512 instead of 256: within 1 %.
         let point = match launch_kind {
             // A CPU vectorises across the work-items of a group; explicit vectors hinder it.
             DeviceKind::Cpu => Point { group, vector_bytes: 0, unroll: 1, groups: units * 8 },
-            _ => Point { group, vector_bytes: 16, unroll: 1, groups: units * 16 },
+            _ => Point { group, vector_bytes: 16, unroll: 1, groups: units * a_unit },
         };
         ClDevice {
             id,
             platform,
             info: info.clone(),
             launch_kind,
+            maker,
             platform_version,
             point,
             runtime: OnceLock::new(),
@@ -135,6 +184,7 @@ impl ClDevice {
             }),
             event_per_launch: quirks::event_per_launch(info),
             programs: Programs::default(),
+            tuned: OnceLock::new(),
             probes: Mutex::default(),
         }
     }
@@ -149,6 +199,11 @@ impl ClDevice {
         let answer = try_it();
         probes().insert(name, answer);
         answer
+    }
+
+    /// Names the driver: what is measured or checked under one may not hold under another.
+    pub fn driver(&self) -> String {
+        format!("{}, {}", self.platform_version, self.info.driver)
     }
 
     /// The point for element-wise kernels that load one element at a time.
@@ -170,6 +225,22 @@ impl ClDevice {
         match self.launch_kind {
             DeviceKind::Cpu => Point { group: 1, vector_bytes: 64, unroll: 1, ..self.point },
             _ => Point { unroll: 4, ..self.point },
+        }
+    }
+
+    /// The point for reductions of columns, `tall` ones of 1,024 and more elements.
+    ///
+    /// H200, sums of f32, GB/s by groups of 256 and of 1024 with loads of 8 bytes and one group a
+    /// compute unit: 2^22 × 8 168 and 708, 2^20 × 64 385 and 2878, 2^17 × 1000 2209 and 4002,
+    /// 16384 × 16384 4245 and 4485, 4096 × 65536 4369 and 4375, 64 × 2^20 3792 and 1367.
+    pub fn columns_point(&self, tall: bool) -> Point {
+        let units = self.info.compute_units.max(1);
+        match (self.launch_kind, self.maker) {
+            (DeviceKind::Cpu, _) => self.reduce_point(),
+            (_, Maker::Nvidia) if tall && self.info.max_work_group >= 1024 => {
+                Point { group: 1024, vector_bytes: 8, unroll: 4, groups: units }
+            }
+            _ => self.reduce_point(),
         }
     }
 
@@ -237,6 +308,60 @@ impl ClDevice {
             }
         }
         Ok(Some(mem))
+    }
+
+    /// A buffer between guard bands, outside of the pool.
+    fn guarded(&self, bytes: usize) -> Result<Memory> {
+        // A part of a buffer starts at a multiple of this; 4096 bits are the most that is known.
+        let align = match core::get_device_info(self.id, core::DeviceInfo::MemBaseAddrAlign) {
+            Ok(core::DeviceInfoResult::MemBaseAddrAlign(bits)) => bits as usize / 8,
+            _ => 512,
+        };
+        let band = GuardedBlock::BAND.next_multiple_of(align.max(1));
+        let whole =
+            self.create(bytes + 2 * band)?.ok_or_else(|| self.out_of_memory("tune", bytes))?;
+        let runtime = self.runtime()?;
+        core::enqueue_fill_buffer(
+            &runtime.compute,
+            &whole,
+            GuardedBlock::FILL,
+            0,
+            bytes + 2 * band,
+            None::<&Event>,
+            None::<&mut Event>,
+            None,
+        )
+        .map_err(|e| failure("tune", "clEnqueueFillBuffer", &e))?;
+        let part = core::BufferRegion::<u8>::new(band, bytes);
+        let mem = core::create_sub_buffer(&whole, MemFlags::new().read_write(), &part)
+            .map_err(|e| failure("tune", "clCreateSubBuffer", &e))?;
+        // An upload takes the other queue and would not wait for it.
+        core::finish(&runtime.compute).map_err(|e| failure("tune", "clFinish", &e))?;
+        crate::tune::guard::note(GuardedBlock { whole, band, bytes });
+        Ok(Memory::Cl(ClBlock { mem, size: 0, history: Mutex::default() }))
+    }
+
+    /// The bytes before and after a buffer with guard bands, once all work has finished.
+    pub fn read_bands(&self, block: &GuardedBlock) -> Result<[Vec<u8>; 2]> {
+        let runtime = self.runtime()?;
+        let read = |at: usize| {
+            let mut band = vec![0; block.band];
+            // SAFETY: the call blocks until `band` is filled, from a range inside the buffer.
+            unsafe {
+                core::enqueue_read_buffer(
+                    &runtime.compute,
+                    &block.whole,
+                    true,
+                    at,
+                    &mut band,
+                    None::<&Event>,
+                    None::<&mut Event>,
+                )
+            }
+            .map_err(|e| failure("tune", "clEnqueueReadBuffer", &e))?;
+            Ok(band)
+        };
+        Ok([read(0)?, read(block.band + block.bytes)?])
     }
 
     /// Frees the cache once nothing in flight uses it.
@@ -318,6 +443,9 @@ impl Backend for ClDevice {
                 ),
             ));
         }
+        if crate::tune::guard::active() {
+            return self.guarded(bytes);
+        }
         let mut class = Pool::<ClBlock>::size_class(bytes);
         if class as u64 > largest {
             class = bytes;
@@ -337,8 +465,11 @@ impl Backend for ClDevice {
     }
 
     fn recycle(&self, memory: Memory) {
-        if let Memory::Cl(block) = memory {
-            drop(self.pool.put(block.size, block));
+        match memory {
+            // Not the pool's: see `guarded`.
+            Memory::Cl(block) if block.size == 0 => drop(block),
+            Memory::Cl(block) => drop(self.pool.put(block.size, block)),
+            _ => {}
         }
     }
 

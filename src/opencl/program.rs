@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use ocl::core::{
     self, Kernel, ProgramBuildInfo, ProgramBuildInfoResult, ProgramInfo, ProgramInfoResult,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,14 @@ impl Programs {
         slot.get_or_init(|| self.build(device, op, &source())).clone()
     }
 
+    /// Forgets the programs made by `f`. Kernels in flight keep theirs.
+    pub fn forgetting<R>(&self, f: impl FnOnce() -> R) -> R {
+        let before: HashSet<Key> = lock(&self.by_key).keys().cloned().collect();
+        let result = f();
+        lock(&self.by_key).retain(|key, _| before.contains(key));
+        result
+    }
+
     fn build(&self, device: &ClDevice, op: &'static str, source: &str) -> Result<Arc<Program>> {
         let runtime = device.runtime()?;
         let options = options(device);
@@ -65,7 +73,11 @@ impl Programs {
             device.info.name,
             device.info.driver,
         );
-        let cache = crate::env::cache_dir()?.map(|dir| CacheFile::new(&dir, identity));
+        // Programs on trial are many, and most are never used again.
+        let cache = match crate::tune::on_trial() {
+            true => None,
+            false => crate::env::cache_dir()?.map(|dir| CacheFile::new(&dir, identity)),
+        };
         let options = CString::new(options).unwrap_or_default();
         if let Some(binary) = cache.as_ref().and_then(CacheFile::read) {
             let loaded =
@@ -185,31 +197,34 @@ impl CacheFile {
         (sound && !binary.is_empty()).then(|| binary.to_vec())
     }
 
-    /// Written beside and renamed, so that readers see all of it or nothing.
     fn write(&self, binary: &[u8]) -> std::io::Result<()> {
-        static COUNTER: AtomicUsize = AtomicUsize::new(0);
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(dir)?;
         let mut body = Vec::with_capacity(self.identity.len() + binary.len() + 24);
         body.extend_from_slice(MAGIC);
         body.extend_from_slice(&(self.identity.len() as u64).to_le_bytes());
         body.extend_from_slice(self.identity.as_bytes());
         body.extend_from_slice(binary);
         body.extend_from_slice(&fnv(&body, 0).to_le_bytes());
-        let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let beside = self.path.with_extension(format!("{}-{unique}.tmp", std::process::id()));
-        let written = std::fs::File::create(&beside)
-            .and_then(|mut f| f.write_all(&body))
-            .and_then(|()| std::fs::rename(&beside, &self.path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
-        written
+        replace(&self.path, &body)
     }
 }
 
+/// Replaces a file. It is written beside and renamed, so that readers see all of it or nothing.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    static COUNTER: AtomicUsize = AtomicUsize::new(0);
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let beside = path.with_extension(format!("{}-{unique}.tmp", std::process::id()));
+    let written = std::fs::File::create(&beside)
+        .and_then(|mut f| f.write_all(bytes))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
 /// FNV-1a, 64 bits (Fowler, Noll, Vo).
-fn fnv(bytes: &[u8], seed: u64) -> u64 {
+pub(crate) fn fnv(bytes: &[u8], seed: u64) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |h, &b| {
         (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
     })

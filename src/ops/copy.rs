@@ -15,8 +15,14 @@ use crate::host::eval::SharedOut;
 use crate::layout::{Layout, coalesce};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
+#[cfg(feature = "opencl")]
+use crate::tune::streams;
 use rayon::prelude::*;
 use std::sync::Arc;
+
+/// The kernels' text.
+#[cfg(feature = "opencl")]
+pub(crate) const SOURCE: &str = include_str!("../../cl/copy.cl");
 
 /// The array itself when it is in row-major order without gaps, else a copy that is.
 pub(crate) fn contiguous(array: &RawArray) -> Result<RawArray> {
@@ -180,12 +186,14 @@ impl Op for Copy<'_> {
             point.group.is_multiple_of(tile)
                 && (tile * (tile + 1) * size) as u64 <= device.local_bytes()
         };
-        let tile = [64, 32, 16, 8].into_iter().find(|&t| fits(t));
-        let Some(tile) = tile.filter(|&t| t >= 16 || size == 8) else {
+        let tuned = streams::transpose_point(&self.out.device, self.dtype);
+        let default = [64, 32, 16, 8].into_iter().find(|&t| fits(t));
+        let default = default.filter(|&t| t >= 16 || size == 8).map(|tile| (point.group, tile));
+        let Some((group, tile)) = tuned.or(default) else {
             let bits = RawArray { dtype: unsigned(self.dtype), ..self.array.clone() };
             return map::copy_into(&bits, self.out);
         };
-        point.unroll = 1;
+        (point.group, point.unroll) = (group, 1);
         let reach = self.array.layout.len() as u128 * 2
             + self.array.layout.offset as u128
             + self
@@ -197,7 +205,8 @@ impl Op for Copy<'_> {
                 .map(|(&d, &s)| d as u128 * s.unsigned_abs() as u128)
                 .sum::<u128>();
         let wide = reach > i32::MAX as u128;
-        let key = vec![size as u8, tile as u8, t.batch.len() as u8, u8::from(wide)];
+        let mut key = vec![size as u8, tile as u8, t.batch.len() as u8, u8::from(wide)];
+        point.key(&mut key);
         let program = device.programs.get(device, "copy", ("copy", key), || {
             let name = ["uchar", "ushort", "", "uint", "", "", "", "ulong"][size - 1];
             let mut params = String::new();
@@ -213,7 +222,7 @@ impl Op for Copy<'_> {
                 codegen::PRELUDE.to_string(),
                 format!("typedef {name} clan_t;\n#define CLAN_TILE {tile}\n"),
                 format!("#define CLAN_BATCH_PARAMS {params}\n#define CLAN_BATCH_OFFSETS(b, from, to) {offsets}\n"),
-                include_str!("../../cl/copy.cl").to_string(),
+                SOURCE.to_string(),
             ]
             .concat()
         })?;

@@ -13,8 +13,14 @@ use crate::host;
 use crate::layout::{Dims, Layout, Strides, count, row_major};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
+#[cfg(feature = "opencl")]
+use crate::tune::streams;
 use smallvec::smallvec;
 use std::sync::Arc;
+
+/// The kernels' text.
+#[cfg(feature = "opencl")]
+pub(crate) const SOURCE: &str = include_str!("../../cl/map.cl");
 
 /// Evaluates an expression into a new array, in parts where one kernel does not suffice.
 pub(crate) fn eval(root: &Arc<Node>) -> Result<RawArray> {
@@ -163,15 +169,20 @@ impl Op for Map<'_> {
         }
         let nest = self.fused.nest(self.order, Some(self.layout));
         let strides = nest.strides[self.fused.leaves.len()].as_slice();
-        let point = device.point;
+        let on = &self.out.device;
+        let point = streams::map_point(on, &streams::MAP, self.dtype, device.point);
         let mut input = codegen::Input::new(self.fused, &nest, point);
         // Vectors need the result to be contiguous and aligned as well.
         if strides != [1] || !self.layout.offset.is_multiple_of(input.vec) {
             input.vec = 1;
         }
-        let point = if input.vec > 1 { point } else { device.scalar_point() };
+        let point = match input.vec {
+            1 => streams::map_point(on, &streams::MAP_STRIDED, self.dtype, device.scalar_point()),
+            _ => point,
+        };
         input.wide |= self.layout.offset + n > i32::MAX as usize;
         let mut key = vec![self.dtype as u8];
+        point.key(&mut key);
         codegen::stride_key(&mut key, strides);
         input.key(&mut key);
         let program = device.programs.get(device, "eval", ("map", key), || {
@@ -188,7 +199,7 @@ impl Op for Map<'_> {
                     codegen::position("oo", "so_", strides),
                     codegen::output_args(strides),
                 ),
-                include_str!("../../cl/map.cl").to_string(),
+                SOURCE.to_string(),
             ]
             .concat()
         })?;

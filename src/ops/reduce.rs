@@ -15,9 +15,15 @@ use crate::host::reduce as host;
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
+#[cfg(feature = "opencl")]
+use crate::tune::streams;
 use half::{bf16, f16};
 use ndarray::Axis;
 use std::sync::Arc;
+
+/// The kernels' text.
+#[cfg(feature = "opencl")]
+pub(crate) const SOURCE: &str = include_str!("../../cl/reduce.cl");
 
 /// The reducing operators. The numbers are those of `cl/reduce.cl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -647,11 +653,13 @@ impl Op for Reduce<'_> {
     fn opencl(self, device: &ClDevice) -> Result<()> {
         let Plan { rows, len, by_columns, .. } = *self.plan;
         let nest = self.fused.nest(&self.plan.order, None);
-        let point = device.reduce_point();
+        let (point, columns) =
+            streams::reduce_point(&self.out.device, device, by_columns, len, self.fused.dtype());
         let mut input = codegen::Input::new(self.fused, &nest, point);
         input.wide |= rows as u128 * len as u128 > i32::MAX as u128 / 2;
         let wide = input.wide;
-        let mut key = vec![self.kind as u8, self.dtype as u8];
+        let mut key = vec![self.kind as u8, self.dtype as u8, columns as u8];
+        point.key(&mut key);
         input.key(&mut key);
         let program = device.programs.get(device, self.op, ("reduce", key), || {
             [
@@ -660,8 +668,8 @@ impl Op for Reduce<'_> {
                 codegen::output_type(self.dtype, 1),
                 input.text(),
                 self.accumulator(),
-                format!("#define CLAN_COLS {}\n", COLUMNS.min(point.group)),
-                include_str!("../../cl/reduce.cl").to_string(),
+                format!("#define CLAN_COLS {columns}\n"),
+                SOURCE.to_string(),
             ]
             .concat()
         })?;
@@ -669,7 +677,6 @@ impl Op for Reduce<'_> {
         // Enough groups to fill the device, but each with a few rounds of work.
         let (blocks, per_round) = if by_columns {
             let vec = if rows % input.vec == 0 { input.vec } else { 1 };
-            let columns = COLUMNS.min(group);
             (rows.div_ceil(columns * vec), (group / columns) * point.unroll)
         } else {
             (0, group * point.unroll * input.vec)
@@ -724,10 +731,6 @@ impl Op for Reduce<'_> {
         unsafe { launch.run([rows.div_ceil(group / lanes), 1, 1], [group, 1, 1]) }
     }
 }
-
-/// `CLAN_COLS` in `cl/reduce.cl`.
-#[cfg(feature = "opencl")]
-const COLUMNS: usize = 32;
 
 /// Work-items for a row: all of a group where there are few rows, else about as many as a row has
 /// vectors.

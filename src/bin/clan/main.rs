@@ -3,6 +3,8 @@
 mod bench;
 mod devices;
 mod output;
+#[cfg(feature = "opencl")]
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -18,13 +20,14 @@ Exit codes:
 Environment:
   CLAN_DEVICE          the default device, named as for --device
   CLAN_OPENCL_LIBRARY  the OpenCL loader to use
-  CLAN_CACHE_DIR       where compiled kernels are kept; CLAN_CACHE=off keeps none
+  CLAN_CACHE_DIR       where compiled kernels and tuned points are kept; CLAN_CACHE=off keeps none
+  CLAN_TUNED           off ignores what `clan tune` found
   RUST_LOG             what is logged to stderr, as in RUST_LOG=clan=debug";
 
 /// N-dimensional arrays on any OpenCL device, or on the CPU when there is none.
 ///
-/// Lists the devices of this machine, checks every operation on them, and measures how fast they
-/// are. Answers go to stdout, everything else to stderr.
+/// Lists the devices of this machine, checks every operation on them, measures how fast they
+/// are, and makes their kernels faster. Answers go to stdout, everything else to stderr.
 #[derive(Parser)]
 #[command(name = "clan", version, after_long_help = EXIT_CODES, after_help = EXIT_CODES)]
 struct Cli {
@@ -37,6 +40,8 @@ enum Command {
     Devices(devices::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    #[cfg(feature = "opencl")]
+    Tune(tune::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "opencl")]
+        Command::Tune(args) => tune::run(&args),
     };
     let (code, message) = match done {
         Ok(true) => (0, None),

@@ -42,7 +42,7 @@ pub(crate) struct Gemm<'a> {
     pub out_dtype: DType,
     /// The matrix unit that computes it, for which the operands have been prepared.
     #[cfg(feature = "opencl")]
-    pub unit: Option<&'static super::units::Unit>,
+    pub unit: Option<super::units::Unit>,
     pub epilogue: Option<Epilogue<'a>>,
     /// Takes the product from what the result holds, which has the type of the sums.
     pub subtract: bool,

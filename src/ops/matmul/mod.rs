@@ -12,6 +12,8 @@ pub(crate) mod opencl;
 mod point;
 mod shapes;
 #[cfg(feature = "opencl")]
+pub(crate) mod tuning;
+#[cfg(feature = "opencl")]
 mod units;
 
 use super::{copy, map, run};
@@ -278,7 +280,7 @@ impl Plan {
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
             #[cfg(feature = "opencl")]
             if let Some(unit) = units::choose(&device, &self.shapes, self.dtype, self.precision)? {
-                let (a, b) = units::operands(unit, &self.a, &self.b)?;
+                let (a, b) = units::operands(&unit, &self.a, &self.b)?;
                 let mut gemm = self.gemm(&a, &b, out, epilogue)?;
                 gemm.unit = Some(unit);
                 return run(gemm, &device);
@@ -436,7 +438,7 @@ fn pair(
         // Here the holds that the caller gave end.
         let (a, b) = (a, b);
         match unit {
-            Some(unit) => units::operands(unit, &a, &b)?,
+            Some(unit) => units::operands(&unit, &a, &b)?,
             None => (gathered(&a)?, gathered(&b)?),
         }
     };

@@ -2,7 +2,7 @@
 //! and launches it.
 
 use super::gemm::{Gemm, Matrix};
-use super::point::{Direct, Panel, Stream, Tile, is_cpu};
+use super::point::{Direct, Panel, Stream, Tile, chunk, is_cpu};
 use super::shapes::Shapes;
 use super::units::{self, Unit};
 use crate::array::RawArray;
@@ -16,6 +16,11 @@ use crate::opencl::{ClDevice, Launch, codegen};
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// The text of the portable kernels.
+pub(super) const SOURCE: &str = include_str!("../../../cl/matmul.cl");
+/// The text of the kernel for NVIDIA's units, which follows it.
+pub(super) const UNITS_SOURCE: &str = include_str!("../../../cl/matmul_mma.cl");
+
 /// The kernels, each with the point that shapes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kernel {
@@ -27,7 +32,7 @@ pub(super) enum Kernel {
     /// A matrix with a vector, the matrix's columns contiguous.
     Columns(Stream),
     /// Matrix units.
-    Unit(&'static Unit),
+    Unit(Unit),
 }
 
 /// Which kernel computes a product, and into how many parts it cuts k.
@@ -45,10 +50,9 @@ pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
         return Choice { kernel: Kernel::Unit(unit), splits };
     }
     let cpu = is_cpu(device);
-    let size = sum_bytes(gemm.dtype);
     if gemm.n == 1 {
         let by_columns = gemm.m > 1 && gemm.a.row.unsigned_abs() < gemm.a.column.unsigned_abs();
-        let stream = Stream::of(device, by_columns);
+        let stream = Stream::of(device, by_columns, gemm);
         let vec = 16 / gemm.dtype.size();
         let (groups, rounds) = match by_columns {
             true => (gemm.m.div_ceil(stream.columns * vec), stream.group / stream.columns),
@@ -65,7 +69,7 @@ pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
     }
     let tiny = gemm.m * gemm.n <= 256 && gemm.batches() > 1;
     if cpu && !tiny {
-        let panel = Panel::of(device, size, gemm);
+        let panel = Panel::of(device, gemm);
         let groups = gemm.m.div_ceil(panel.pm) * gemm.n.div_ceil(panel.pn) * gemm.batches();
         let wanted = device.point.groups.div_ceil(groups);
         let splits = if groups * 2 > device.info.compute_units { 1 } else { wanted };
@@ -74,9 +78,9 @@ pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
             splits: splits.min(gemm.k / (4 * panel.pk)).max(1),
         };
     }
-    match Tile::of(device, size, gemm) {
+    match Tile::of(device, gemm) {
         Some((tile, splits)) if !tiny => Choice { kernel: Kernel::Tiled(tile), splits },
-        _ => Choice { kernel: Kernel::Direct(Direct::of(device)), splits: 1 },
+        _ => Choice { kernel: Kernel::Direct(Direct::of(device, gemm)), splits: 1 },
     }
 }
 
@@ -95,7 +99,7 @@ pub(super) fn arrange(a: RawArray, shapes: &Shapes) -> Result<RawArray> {
 }
 
 /// Bytes of a sum.
-fn sum_bytes(dtype: DType) -> usize {
+pub(super) fn sum_bytes(dtype: DType) -> usize {
     if dtype.size() == 8 { 8 } else { 4 }
 }
 
@@ -318,7 +322,7 @@ impl Call<'_> {
                     codegen::compute(g.dtype)
                 ));
             }
-            text.push_str(include_str!("../../../cl/matmul.cl"));
+            text.push_str(SOURCE);
             text.push_str(appended);
             text
         })
@@ -421,9 +425,8 @@ impl Call<'_> {
                 let out = if aligned.all(|s| s % 2 == 0) { 2 } else { 1 };
                 let defines = format!("{}#define CLAN_OUT_VEC {out}\n", u.defines(g, self.part));
                 let (tiles_m, tiles_n) = (g.m.div_ceil(u.bm), g.n.div_ceil(u.bn));
-                let text = include_str!("../../../cl/matmul_mma.cl");
                 (
-                    self.program(5, u.group(), 1, &defines, text)?,
+                    self.program(5, u.group(), 1, &defines, UNITS_SOURCE)?,
                     "matmul_mma",
                     u.group(),
                     [tiles_m, tiles_n, self.total].map(Own::Index).to_vec(),
@@ -579,9 +582,4 @@ fn subtracting(dtype: DType) -> String {
         lanes(2),
         lanes(chunk(dtype)),
     )
-}
-
-/// `CLAN_CHUNK`: sums in 16 bytes.
-pub(super) fn chunk(dtype: DType) -> usize {
-    16 / sum_bytes(dtype)
 }

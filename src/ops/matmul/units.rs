@@ -4,13 +4,17 @@
 use super::Precision;
 use super::gemm::{Gemm, Matrix};
 use super::shapes::Shapes;
+use super::tuning;
 use crate::array::RawArray;
 use crate::device::{Backing, Device};
 use crate::element::DType;
 use crate::error::Result;
 use crate::expr::node::Node;
 use crate::layout::{Dims, Layout};
+use crate::opencl::ClDevice;
 use crate::ops::{copy, map, run};
+use crate::tune::space::Case;
+use crate::tune::{self, trial};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -26,7 +30,7 @@ pub(crate) enum Kind {
 }
 
 /// One way to compute a product on matrix units.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Unit {
     /// Names the probe in the log.
     name: &'static str,
@@ -34,18 +38,20 @@ pub(crate) struct Unit {
     pub bm: usize,
     pub bn: usize,
     pub bk: usize,
-    wm: usize,
-    wn: usize,
-    stages: usize,
+    pub wm: usize,
+    pub wn: usize,
+    pub stages: usize,
+    /// Rows of tiles that groups walk together.
+    pub band: usize,
     /// Time for an element of the result and of k, compared with the best of its kind.
     cost: f64,
 }
 
 /// A family of devices with units that the kernel file knows how to use.
-struct Family {
+pub(super) struct Family {
     /// Part of the platform's name: elsewhere the kernels do not compile, so nothing is tried.
     platform: &'static str,
-    units: &'static [Unit],
+    pub units: &'static [Unit],
 }
 
 /// A new vendor's units are a row here and a kernel file.
@@ -81,7 +87,7 @@ const fn unit(
     stages: usize,
     cost: f64,
 ) -> Unit {
-    Unit { name, kind, bm, bn, bk, wm, wn, stages, cost }
+    Unit { name, kind, bm, bn, bk, wm, wn, stages, band: 8, cost }
 }
 
 /// Below this k three products of 11-bit parts are less exact than fused multiply-adds, whose error
@@ -94,7 +100,44 @@ const THRICE_FROM: usize = 192;
 /// H200 at 8192 75.7 instead of 67.2 TFLOP/s; error 0.40 of that of fused multiply-adds).
 const CUT_FROM: usize = 2048;
 
+/// What the platform's units are, if any.
+pub(super) fn family(device: &ClDevice) -> Option<&'static Family> {
+    FAMILIES.iter().find(|f| device.info.platform.contains(f.platform))
+}
+
 impl Unit {
+    /// What [`Unit::values`] gave.
+    pub fn of_values(kind: Kind, v: &[u32]) -> Unit {
+        let v = |k: usize| v[k] as usize;
+        let (name, cost) = ("tuned", 1.0);
+        let (bm, bn, bk, wm, wn) = (v(0), v(1), v(2), v(3), v(4));
+        Unit { name, kind, bm, bn, bk, wm, wn, stages: v(5), band: v(6), cost }
+    }
+
+    /// Whether the kernel can be written so for the device.
+    pub fn fits(&self, device: &ClDevice) -> bool {
+        let size = operand_type(self.kind).size();
+        let (chunks_k, chunks_n) = (self.bk * size / 16, self.bn * size / 16);
+        let lines = if self.kind == Kind::F64 { 2 } else { 0 };
+        let stage = self.bm * (self.bk + lines)
+            + self.bn * (self.bk + lines).max(self.bk + lines * self.bk / 16);
+        let group = self.group();
+        let deals = |lines: usize, chunks: usize| {
+            chunks <= group
+                && (group / chunks).is_multiple_of(8)
+                && lines.is_multiple_of(group / chunks)
+        };
+        family(device).is_some()
+            && self.bm.is_multiple_of(self.wm)
+            && self.bn.is_multiple_of(self.wn)
+            && (32..=device.info.max_work_group).contains(&group)
+            && self.wm * self.wn <= 64 * 64
+            && deals(self.bm, chunks_k)
+            && deals(self.bn, chunks_k)
+            && deals(self.bk, chunks_n)
+            && (self.stages * stage * size) as u64 <= device.info.memory.local_bytes
+    }
+
     /// Work-items of a group.
     pub fn group(&self) -> usize {
         (self.bm / self.wm) * (self.bn / self.wn) * 32
@@ -118,7 +161,7 @@ impl Unit {
             ("WM", self.wm),
             ("WN", self.wn),
             ("STAGES", self.stages),
-            ("BAND", 8),
+            ("BAND", self.band),
             ("EDGE", usize::from(!self.covers(gemm, part))),
             ("ROUND", usize::from(gemm.k < CUT_FROM)),
         ];
@@ -142,20 +185,33 @@ impl Unit {
     /// Into how many parts k should be cut, and an estimate of the time it takes then, in
     /// multiplications of a compute unit.
     pub fn plan(&self, m: usize, n: usize, k: usize, batches: usize, units: usize) -> (usize, f64) {
+        let (splits, product, join) = self.parts(m, n, k, batches, units);
+        (splits, product * self.cost + join)
+    }
+
+    /// The same, with the time of the product at cost 1 and that of the pass that adds the parts.
+    fn parts(
+        &self,
+        m: usize,
+        n: usize,
+        k: usize,
+        batches: usize,
+        units: usize,
+    ) -> (usize, f64, f64) {
         let tiles = m.div_ceil(self.bm) * n.div_ceil(self.bn) * batches;
-        let mut best = (1, f64::INFINITY);
+        let mut best = (1, f64::INFINITY, 0.0);
         let mut splits = 1;
         // A part is long enough to fill the ring several times.
         while splits == 1 || (splits * 8 * self.bk <= k && splits < 4 * units) {
             let part = k.div_ceil(splits).next_multiple_of(self.bk);
             let rounds = (tiles * splits).div_ceil(units) as f64;
-            let product = rounds * (self.bm * self.bn * (part + 2 * self.bk)) as f64 * self.cost;
+            let product = rounds * (self.bm * self.bn * (part + 2 * self.bk)) as f64;
             let join = match splits {
                 1 => 0.0,
                 _ => (m * n * batches) as f64 * splits as f64 / units as f64 * self.join(),
             };
-            if product + join < best.1 {
-                best = (splits, product + join);
+            if product * self.cost + join < best.1 * self.cost + best.2 {
+                best = (splits, product, join);
             }
             splits *= 2;
         }
@@ -173,40 +229,78 @@ fn operand_type(kind: Kind) -> DType {
     }
 }
 
+/// The kind of unit for a type and precision, and products over `k` elements.
+pub(super) fn kind(dtype: DType, precision: Precision, k: usize) -> Option<Kind> {
+    Some(match (dtype, precision) {
+        (DType::F32, Precision::Full) if k >= THRICE_FROM => Kind::Tf32Thrice,
+        (DType::F32, Precision::Tf32) => Kind::Tf32,
+        (DType::F32, Precision::Bf16) | (DType::BF16, _) => Kind::Bf16,
+        (DType::F32, Precision::Half) | (DType::F16, _) => Kind::F16,
+        (DType::F64, _) => Kind::F64,
+        _ => return None,
+    })
+}
+
 /// The unit for a product, if the device has one that is worth it and works.
 pub(super) fn choose(
     device: &Device,
     shapes: &Shapes,
     dtype: DType,
     precision: Precision,
-) -> Result<Option<&'static Unit>> {
+) -> Result<Option<Unit>> {
     let Backing::OpenCl(cl) = device.backing() else { return Ok(None) };
     let Shapes { m, n, k, ref batch, .. } = *shapes;
     let batches: usize = batch.iter().product();
-    let kind = match (dtype, precision) {
-        (DType::F32, Precision::Full) if k >= THRICE_FROM => Kind::Tf32Thrice,
-        (DType::F32, Precision::Tf32) => Kind::Tf32,
-        (DType::F32, Precision::Bf16) | (DType::BF16, _) => Kind::Bf16,
-        (DType::F32, Precision::Half) | (DType::F16, _) => Kind::F16,
-        (DType::F64, _) => Kind::F64,
-        _ => return Ok(None),
-    };
+    let Some(kind) = kind(dtype, precision, k) else { return Ok(None) };
     // Thin and small products are a matter of memory and latency.
     let work = m.saturating_mul(n).saturating_mul(k).saturating_mul(batches);
     if m.min(n) < 16 || k < 32 || work < 1 << 22 {
         return Ok(None);
     }
-    if !crate::env::matrix_units()? {
+    // A portable kernel on trial is not to be passed by.
+    let other =
+        trial::space().is_some_and(|s| s.family == "matmul" && s.name != tuning::UNITS.name);
+    if other || !crate::env::matrix_units()? {
         return Ok(None);
     }
-    let Some(family) = FAMILIES.iter().find(|f| cl.info.platform.contains(f.platform)) else {
-        return Ok(None);
-    };
+    let Some(family) = family(cl) else { return Ok(None) };
     let units = cl.info.compute_units.max(1);
     let time = |u: &Unit| u.plan(m, n, k, batches, units).1;
-    let unit =
-        family.units.iter().filter(|u| u.kind == kind).min_by(|a, b| time(a).total_cmp(&time(b)));
-    Ok(unit.filter(|u| cl.probe(u.name, || works(device, u))))
+    let rows = family.units.iter().filter(|u| u.kind == kind);
+    let class = tuning::unit_class(kind, m, n, k, batches);
+    // What the tuner found has been run, so it needs no probe.
+    let tuned = tune::find(device, &tuning::UNITS, operand_type(kind), class)
+        .map(|f| (f.on_trial, Unit { cost: f.cost, ..Unit::of_values(kind, &f.values) }));
+    if let Some((true, unit)) = tuned {
+        return Ok(Some(unit));
+    }
+    let row = rows.min_by(|a, b| time(a).total_cmp(&time(b)));
+    if let (Some((_, tuned)), Some(row)) = (tuned, row)
+        && time(&tuned) < time(row)
+    {
+        return Ok(Some(tuned));
+    }
+    Ok(row.filter(|u| cl.probe(u.name, || works(device, **u))).copied())
+}
+
+/// See [`crate::tune::space::Model`].
+pub(super) fn model(device: &ClDevice, case: &Case, values: Option<&[u32]>) -> (f64, f64) {
+    let [m, n, k, batches] = case.shape;
+    let units = device.info.compute_units.max(1);
+    let kind = tuning::kind_of(case.class);
+    if let (Some(values), Some(kind)) = (values, kind) {
+        let (_, product, join) = Unit::of_values(kind, values).parts(m, n, k, batches, units);
+        return (product, join);
+    }
+    let rows = family(device).map_or(&[][..], |f| f.units);
+    rows.iter()
+        .filter(|u| Some(u.kind) == kind)
+        .map(|u| {
+            let (_, product, join) = u.parts(m, n, k, batches, units);
+            (product * u.cost, join)
+        })
+        .min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
+        .unwrap_or((1.0, 0.0))
 }
 
 /// The operands as `unit` reads them: of its type, in rows of aligned chunks of 16 bytes. Copied
@@ -276,7 +370,7 @@ fn chunked(x: &RawArray, by_columns: bool) -> bool {
 }
 
 /// Multiplies small integers, whose product is exact, and compares with a plain loop.
-fn works(device: &Device, unit: &'static Unit) -> bool {
+fn works(device: &Device, unit: Unit) -> bool {
     // Neither tiles nor stages divide them.
     let (m, n, k) = (unit.bm + 19, unit.bn + 18, unit.bk * 3 + 8);
     let a: Vec<f32> = (0..m * k).map(|i| (i * 7 % 15) as f32 - 7.0).collect();
@@ -303,7 +397,7 @@ fn works(device: &Device, unit: &'static Unit) -> bool {
 
 fn multiply(
     device: &Device,
-    unit: &'static Unit,
+    unit: Unit,
     [m, n, k]: [usize; 3],
     a: &[f32],
     b: &[f32],
@@ -313,7 +407,7 @@ fn multiply(
         let x = crate::DeviceArray::<f32>::from_slice(device, values)?.reshape(shape)?;
         map::eval(&Node::cast(Node::leaf(x.raw()?.clone()), dtype))
     };
-    let (a, b) = operands(unit, &upload(a, [m, k])?, &upload(b, [k, n])?)?;
+    let (a, b) = operands(&unit, &upload(a, [m, k])?, &upload(b, [k, n])?)?;
     let out_dtype = dtype.compute();
     let layout = Layout::contiguous(&[m, n]);
     let mut out = RawArray::alloc(super::OP, device, &layout, out_dtype)?;

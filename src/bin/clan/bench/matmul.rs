@@ -19,8 +19,8 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let (data, device) = (bench.data, bench.device);
     let most = if output::is_large(device) { LARGE } else { SMALL };
     let n = data.side().min(most);
-    let (a, b) = (&data.x()[..n * n], &data.y()[..n * n]);
     if bench.wants("matmul") {
+        let (a, b) = (&data::normals(n * n, 1)[..], &data::normals(n * n, 2 << 40)[..]);
         square(bench, DType::F32, (a, b), n, EPSILON, |v| v, f64::from)?;
         if device.supports(DType::F64) {
             square(bench, DType::F64, (a, b), n, f64::EPSILON, f64::from, |v| v)?;
@@ -30,9 +30,9 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     }
     if bench.wants("matmul_batch") {
         let count = (data.n() / (TINY * TINY)).clamp(1, 10_000);
-        let (a, b) = (data.x(), data.y());
         let size = TINY * TINY;
-        if a.len() >= size {
+        if data.n() >= size {
+            let (a, b) = (data::normals(count * size, 1), data::normals(count * size, 2 << 40));
             let shape = (count, TINY, TINY);
             let x = &DeviceArray::from_shape_slice(device, shape, &a[..count * size])?;
             let y = &DeviceArray::from_shape_slice(device, shape, &b[..count * size])?;

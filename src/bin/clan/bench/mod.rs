@@ -8,6 +8,7 @@ mod conv2d;
 mod copy;
 mod create;
 mod data;
+mod digits;
 mod launch;
 mod limits;
 mod linalg;
@@ -31,7 +32,8 @@ use std::time::Duration;
 /// First measures what a device can do at most: how many bytes a second it copies (read and
 /// written bytes count) and how many operations a second it does in fused multiply-adds. Then times
 /// every family of operations, checks each answer against a plain computation, and says what share
-/// of the limit was reached. The last family is a real workload on a photograph.
+/// of the limit was reached. The last two families are real workloads: a photograph is worked on, and
+/// a network learns to read digits.
 ///
 /// Times are medians of several runs after a warm-up; the device is idle before the clock stops.
 /// "of limit" is the share of the bound that applies, bandwidth or arithmetic; it can pass 100 %
@@ -82,6 +84,7 @@ const FAMILIES: &[&Family] = &[
     &create::FAMILY,
     &launch::FAMILY,
     &photo::FAMILY,
+    &digits::FAMILY,
 ];
 
 fn only_help() -> String {
@@ -175,6 +178,8 @@ struct Row {
     of_limit: Option<f64>,
     vs_host: Option<f64>,
     ok: bool,
+    /// What the figures do not say.
+    note: Option<String>,
 }
 
 impl Row {
@@ -196,7 +201,7 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut row = json!({
             "op": self.op,
             "dtype": self.dtype.name(),
             "shape": self.shape,
@@ -209,7 +214,11 @@ impl Row {
             "of_limit": self.of_limit,
             "vs_host": self.vs_host,
             "ok": self.ok,
-        })
+        });
+        if let Some(note) = &self.note {
+            row["note"] = note.as_str().into();
+        }
+        row
     }
 
     fn cells(&self) -> [String; 9] {
@@ -289,7 +298,13 @@ impl Session {
         self.progress.suspend(|| {
             output::line(format_args!("\n{}: {}", device.index(), output::title(device)))?;
             output::line(limits)?;
-            output::line(table)
+            output::line(table)?;
+            for row in self.rows.iter().filter(|r| r.device == *device) {
+                if let Some(note) = &row.note {
+                    output::line(format_args!("{}: {note}", row.op))?;
+                }
+            }
+            Ok(())
         })
     }
 }
@@ -377,6 +392,7 @@ impl Bench<'_> {
             of_limit: None,
             vs_host: None,
             ok,
+            note: None,
         };
         row.of_limit = median.and_then(|s| self.limits.share(row.bytes, row.flops, s));
         if !self.device.is_host() {
@@ -391,6 +407,13 @@ impl Bench<'_> {
             row.vs_host = row.speed().zip(host).map(|(device, host)| device / host);
         }
         self.session.rows.push(row);
+    }
+
+    /// Says something about the last case, beneath the table.
+    pub fn remark(&mut self, text: String) {
+        if let Some(row) = self.session.rows.last_mut() {
+            row.note = Some(text);
+        }
     }
 
     /// Compares a picture with what the first device made of it: at most one level apart.

@@ -1,0 +1,6 @@
+//! Collective communication between the members of a group.
+//!
+//! So far: [`schedule`], the algorithms as data, and [`clock`], which says how long they take.
+
+pub mod clock;
+pub mod schedule;
