@@ -57,6 +57,11 @@ typedef float4 clan_quad;
 #define CLAN_UNROLLED _Pragma("unroll")
 #endif
 #define CLAN_ONE_BY_ONE _Pragma("unroll 1")
+#if defined(CLAN_FLAT) || defined(CLAN_ROLLED)
+#define CLAN_FEW
+#else
+#define CLAN_FEW _Pragma("unroll 4")
+#endif
 #pragma OPENCL FP_CONTRACT ON
 
 #if CLAN_ALL || CLAN_KERNEL == 0
@@ -82,6 +87,8 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
 }
 #else
 #define CLAN_LINE (CLAN_LEAF + 4)
+#define CLAN_SHARES (CLAN_LEAF * CLAN_LEAF / CLAN_VECTORS)
+#define CLAN_SHARE (CLAN_SHARES < 32 ? CLAN_SHARES : 32)
 // x = T^-1 x for each of `count` vectors of `size` elements that are `x_step` apart; the vectors are
 // `x_next` apart. T is lower triangular, by strides that may be negative: an upper triangle read
 // backwards is a lower one. Unknown j is `base + direction * j` in messages. With `lines` the
@@ -93,16 +100,26 @@ void substitute(__global clan_t* x, const long x_at, const long x_step, const lo
                 const int direction, const uint lines) {
   // Line k has column k of the triangle from the diagonal on, then zeros.
   __local __attribute__((aligned(16))) clan_t tri[CLAN_LEAF * CLAN_LINE];
+  __local clan_t inverse[CLAN_LEAF];
+  __local int plain;
   const uint me = get_local_id(0);
   const bool by_rows = t_column == 1 || t_column == -1;
-#pragma unroll 8
-  for (uint e = me; e < CLAN_LEAF * CLAN_LEAF; e += CLAN_VECTORS) {
-    const uint slow = e / CLAN_LEAF, fast = e % CLAN_LEAF;
-    const uint j = by_rows ? slow : fast, k = by_rows ? fast : slow;
-    clan_t value = j == k ? 1 : 0;
-    if (j < size && (k < j || (k == j && !unit))) value = t[t_at + j * t_row + k * t_column];
-    if (j == k && value == 0) atomic_min(status, base + direction * (int)j);
-    tri[k * CLAN_LINE + (j >= k ? j - k : CLAN_LEAF + j - k)] = value;
+  // Loads of a share are in flight together: nothing that other memory could depend on lies between.
+  CLAN_ONE_BY_ONE for (uint share = 0; share < CLAN_SHARES; share += CLAN_SHARE) {
+    clan_t part[CLAN_SHARE];
+CLAN_UNROLLED
+    for (uint s = 0; s < CLAN_SHARE; s++) {
+      const uint e = (share + s) * CLAN_VECTORS + me, slow = e / CLAN_LEAF, fast = e % CLAN_LEAF;
+      const uint j = by_rows ? slow : fast, k = by_rows ? fast : slow;
+      const bool read = j < size && (k < j || (k == j && !unit));
+      part[s] = read ? t[t_at + j * t_row + k * t_column] : j == k ? 1 : 0;
+    }
+CLAN_UNROLLED
+    for (uint s = 0; s < CLAN_SHARE; s++) {
+      const uint e = (share + s) * CLAN_VECTORS + me, slow = e / CLAN_LEAF, fast = e % CLAN_LEAF;
+      const uint j = by_rows ? slow : fast, k = by_rows ? fast : slow;
+      tri[k * CLAN_LINE + (j >= k ? j - k : CLAN_LEAF + j - k)] = part[s];
+    }
   }
   const uint vector = (uint)get_group_id(0) * CLAN_VECTORS + me;
   const bool mine = vector < count;
@@ -121,13 +138,26 @@ CLAN_UNROLLED
 CLAN_UNROLLED
     for (uint i = 0; i < CLAN_LEAF; i++) v[i] = i < size ? at[i * x_step] : 0;
   }
+  if (me == 0) plain = 0;
   barrier(CLK_LOCAL_MEM_FENCE);
+  // One division for all vectors: a quotient by a reciprocal, corrected by what remains, is as exact
+  // as dividing. Not at the ends of the range, where the reciprocal has no bits left.
+  for (uint k = me; k < CLAN_LEAF; k += CLAN_VECTORS) {
+    const clan_t d = tri[k * CLAN_LINE];
+    if (d == 0) atomic_min(status, base + direction * (int)k);
+    if (!(fabs(d) > (clan_t)1e-25f && fabs(d) < (clan_t)1e25f)) plain = 1;
+    inverse[k] = 1 / d;
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  const bool divide = plain;
   // A solved unknown goes to the end of the registers that rotate, where it meets zeros: all of them
   // while the first half is solved, then the first half alone.
 #define CLAN_SOLVE(from, to, count)                                                                \
-  CLAN_ONE_BY_ONE for (uint k = from; k < to; k++) {                                               \
+  CLAN_FEW for (uint k = from; k < to; k++) {                                                      \
     __local const clan_t* line = tri + k * CLAN_LINE;                                              \
-    const clan_t solved = unit ? v[0] : v[0] / line[0];                                            \
+    clan_t solved = v[0] * inverse[k];                                                             \
+    solved = fma(fma(-solved, line[0], v[0]), inverse[k], solved);                                 \
+    if (divide || !isfinite(solved)) solved = v[0] / line[0];                                      \
     CLAN_UNROLLED for (uint e = 0; e < count; e += CLAN_QUAD) {                                    \
       const clan_quad q = *(__local const clan_quad*)(line + e);                                   \
       if (e > 0) v[e - 1] = v[e] - q.s0 * solved;                                                  \
@@ -234,7 +264,7 @@ CLAN_UNROLLED
 // know the position that exchanges have brought them to. status[0]: the first column whose pivot is
 // zero. status[1]: a group waited in vain, and the matrix is spoilt.
 //
-// With several groups each writes the best row it has into the mail, in words of 32 bits that have
+// With `lines` rows are whole and start on 16 bytes. With several groups each writes the best row it has into the mail, in words of 32 bits that have
 // the panel's `tag` in their upper half, and reads those of all others. A word is whole or not there:
 // no order between words is needed. Nobody waits for more than `spins` reads, for nothing says that
 // the groups run at a time.
@@ -271,7 +301,7 @@ CLAN_UNROLLED
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void lu_panel(__global clan_t* a, const long at, const long row, const uint rows, const uint width,
               __global uint* moves, __global volatile int* status, const int base,
-              __global volatile ulong* mail, const uint tag, const uint spins) {
+              __global volatile ulong* mail, const uint tag, const uint spins, const uint lines) {
   __local clan_key keys[CLAN_GROUP], best_keys[16];
   __local uint letters[CLAN_LETTER * CLAN_MOST];
   __local int lost;
@@ -288,9 +318,20 @@ CLAN_UNROLLED
     const uint i = first + r * CLAN_GROUP;
     // Rows that are not there have no position.
     position[r] = i < rows ? i : UINT_MAX;
+    __global const clan_t* from = a + at + (long)(i < rows ? i : 0) * row;
+    if (lines) {
 CLAN_UNROLLED
-    for (uint c = 0; c < CLAN_PANEL; c++)
-      v[r][c] = i < rows && c < width ? a[at + (long)i * row + c] : 0;
+      for (uint c = 0; c < CLAN_PANEL; c += CLAN_QUAD) {
+        const clan_quad q = *(__global const clan_quad*)(from + c);
+        v[r][c] = q.s0, v[r][c + 1] = q.s1;
+#if CLAN_QUAD == 4
+        v[r][c + 2] = q.s2, v[r][c + 3] = q.s3;
+#endif
+      }
+    } else {
+CLAN_UNROLLED
+      for (uint c = 0; c < CLAN_PANEL; c++) v[r][c] = c < width ? from[c] : 0;
+    }
   }
   CLAN_ONE_BY_ONE for (uint c = 0; c < CLAN_PANEL; c++) {
     // The columns that are not there need no pivot.
@@ -406,9 +447,21 @@ CLAN_UNROLLED
     const uint i = first + r * CLAN_GROUP;
     if (i >= rows) continue;
     // All groups have read their rows: else the first pivot would not have been found.
+    __global clan_t* to = a + at + (long)position[r] * row;
+    if (lines) {
 CLAN_UNROLLED
-    for (uint c = 0; c < CLAN_PANEL; c++) {
-      if (c < width) a[at + (long)position[r] * row + c] = v[r][c];
+      for (uint c = 0; c < CLAN_PANEL; c += CLAN_QUAD) {
+#if CLAN_QUAD == 4
+        *(__global clan_quad*)(to + c) = (clan_quad)(v[r][c], v[r][c + 1], v[r][c + 2], v[r][c + 3]);
+#else
+        *(__global clan_quad*)(to + c) = (clan_quad)(v[r][c], v[r][c + 1]);
+#endif
+      }
+    } else {
+CLAN_UNROLLED
+      for (uint c = 0; c < CLAN_PANEL; c++) {
+        if (c < width) to[c] = v[r][c];
+      }
     }
     if (position[r] < width) moves[position[r]] = i;
     if (i < width) moves[CLAN_PANEL + i] = position[r];

@@ -3,7 +3,7 @@
 
 use super::plain;
 #[cfg(feature = "opencl")]
-use super::shape::{Arg, Shape};
+use super::shape::{Arg, PANEL, Shape};
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
@@ -251,7 +251,12 @@ impl Op for LuPanel<'_> {
             // One group writes no letters; any buffer will do.
             None => (&*self.moves, 1, 0),
         };
+        let quad = 16 / self.dtype.size();
+        let lines = self.width == PANEL
+            && self.place.at.is_multiple_of(quad)
+            && self.place.row.is_multiple_of(quad);
         args.extend([Arg::Out(buffer), Arg::Uint(tag), Arg::Uint(spins)]);
+        args.push(Arg::Uint(u32::from(lines)));
         // SAFETY: the arguments are those of `lu_panel`, which stays inside the panel; the mail has
         // room for as many groups.
         unsafe { shape.launch(device, self.op, (2, "lu_panel"), &args, [groups, 1], shape.group) }
