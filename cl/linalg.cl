@@ -64,6 +64,19 @@ typedef float4 clan_quad;
 #endif
 #pragma OPENCL FP_CONTRACT ON
 
+// The reciprocal of x where `usual`, to all bits but the last few: a guess and Newton's steps, for a
+// division is many times as long. Divisions by it are corrected or need no more.
+static inline bool clan_usual(const clan_t x) { return fabs(x) > (clan_t)1e-25f && fabs(x) < (clan_t)1e25f; }
+static inline clan_t clan_reciprocal(const clan_t x) {
+  clan_t y = (clan_t)native_recip((float)x);
+  y = fma(y, fma(-x, y, (clan_t)1), y);
+#if CLAN_WORDS == 2
+  y = fma(y, fma(-x, y, (clan_t)1), y);
+  y = fma(y, fma(-x, y, (clan_t)1), y);
+#endif
+  return y;
+}
+
 #if CLAN_ALL || CLAN_KERNEL == 0
 #ifdef CLAN_FLAT
 // Each group of one work-item takes CLAN_VECTORS right-hand sides.
@@ -145,7 +158,7 @@ CLAN_UNROLLED
   for (uint k = me; k < CLAN_LEAF; k += CLAN_VECTORS) {
     const clan_t d = tri[k * CLAN_LINE];
     if (d == 0) atomic_min(status, base + direction * (int)k);
-    if (!(fabs(d) > (clan_t)1e-25f && fabs(d) < (clan_t)1e25f)) plain = 1;
+    if (!clan_usual(d)) plain = 1;
     inverse[k] = 1 / d;
   }
   barrier(CLK_LOCAL_MEM_FENCE);
@@ -233,6 +246,8 @@ CLAN_UNROLLED
   }
   if (q < 2) columns[(2 * q + 1) * CLAN_LEAF + r] = 0;
   CLAN_ONE_BY_ONE for (uint b = 0; b < CLAN_LEAF; b += 4) {
+    // Roots wait until four columns are done, when all work-items have one to take.
+    clan_t own = 0, pivot = 1;
 CLAN_UNROLLED
     for (uint j = 0; j < 4; j++) {
       __local clan_t* column = columns + (j & 1) * (2 * CLAN_LEAF);
@@ -240,13 +255,14 @@ CLAN_UNROLLED
       barrier(CLK_LOCAL_MEM_FENCE);
       const clan_t d = column[b + j], mine = column[r];
       if (!(d > 0) && get_local_id(0) == 0) atomic_min(status, base + (int)(b + j));
-      const clan_t f = mine / d;
+      const clan_t f = clan_usual(d) ? mine * clan_reciprocal(d) : mine / d;
       if (q > j) v[0] -= f * column[b + q];
 CLAN_UNROLLED
       for (uint k = 1; k < CLAN_STRIP; k++) v[k] -= f * column[b + 4 * k + q];
-      if (q == j) v[0] = r == b + j ? sqrt(d) : mine / sqrt(d);
+      if (q == j) own = mine, pivot = d;
     }
-    if (r < size && b + q <= r) a[at + r * row + b + q] = v[0];
+    const clan_t root = sqrt(pivot);
+    if (r < size && b + q <= r) a[at + r * row + b + q] = r == b + q ? root : own / root;
 CLAN_UNROLLED
     for (uint k = 1; k < CLAN_STRIP; k++) v[k - 1] = v[k];
     v[CLAN_STRIP - 1] = 0;
@@ -303,7 +319,7 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
               __global uint* moves, __global volatile int* status, const int base,
               __global volatile ulong* mail, const uint tag, const uint spins, const uint lines) {
   __local clan_key keys[CLAN_GROUP], best_keys[16];
-  __local uint letters[CLAN_LETTER * CLAN_MOST];
+  __local uint letters[CLAN_LETTER * (CLAN_MOST + 1)];
   __local int lost;
   const uint me = get_local_id(0), group = get_group_id(0), groups = get_num_groups(0);
   const uint first = group * (CLAN_GROUP * CLAN_ROWS) + me;
@@ -335,8 +351,9 @@ CLAN_UNROLLED
   }
   CLAN_ONE_BY_ONE for (uint c = 0; c < CLAN_PANEL; c++) {
     // The columns that are not there need no pivot.
-    clan_t u[CLAN_PANEL];
+    clan_t u[CLAN_PANEL], inverse = 0;
     uint p = UINT_MAX;
+    bool usual = false;
     if (c < width) {
       clan_key key = CLAN_NOBODY;
 CLAN_UNROLLED
@@ -359,47 +376,35 @@ CLAN_UNROLLED
       key = clan_greatest(best_keys, 1);
       p = CLAN_POSITION(key);
       // The best row of this group leaves its registers.
-      __local uint* letter = letters;
+      __local uint* letter = letters + 1;
+CLAN_UNROLLED
+      for (uint r = 0; r < CLAN_ROWS; r++) {
+        if (position[r] == p && p != UINT_MAX) {
+CLAN_UNROLLED
+          for (uint e = 0; e < CLAN_PANEL; e++) {
+CLAN_UNROLLED
+            for (uint w = 0; w < CLAN_WORDS; w++) letter[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
+          }
+        }
+      }
+      barrier(CLK_LOCAL_MEM_FENCE);
       const uint last = CLAN_PANEL - c;
-      if (groups == 1) {
-CLAN_UNROLLED
-        for (uint r = 0; r < CLAN_ROWS; r++) {
-          if (position[r] == p && p != UINT_MAX) {
-CLAN_UNROLLED
-            for (uint e = 0; e < CLAN_PANEL; e++) {
-CLAN_UNROLLED
-              for (uint w = 0; w < CLAN_WORDS; w++) letters[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
-            }
-          }
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-      } else {
+      if (groups > 1) {
         __global volatile ulong* box = mail + (ulong)c * groups * CLAN_LETTER;
-        __global volatile ulong* mine = box + group * CLAN_LETTER;
         const ulong seal = (ulong)tag << 32;
-CLAN_UNROLLED
-        for (uint r = 0; r < CLAN_ROWS; r++) {
-          if (position[r] == p && p != UINT_MAX) {
-            mine[0] = seal | p;
-CLAN_UNROLLED
-            for (uint e = 0; e < CLAN_PANEL; e++) {
-CLAN_UNROLLED
-              for (uint w = 0; w < CLAN_WORDS; w++)
-                mine[1 + e * CLAN_WORDS + w] = seal | CLAN_BITS(v[r][e], w);
-            }
-          }
-        }
         // A group that has no candidate left says so by the position alone.
         const uint words = 1 + last * CLAN_WORDS;
-        if (p == UINT_MAX) {
-          for (uint e = me; e < words; e += CLAN_GROUP) mine[e] = seal | (e == 0 ? UINT_MAX : 0);
-        }
-        for (uint x = me; x < groups * words; x += CLAN_GROUP) {
-          const uint k = x / words * CLAN_LETTER + x % words;
-          ulong word = box[k];
-          for (uint spin = 0; (uint)(word >> 32) != tag && spin < spins; spin++) word = box[k];
-          if ((uint)(word >> 32) != tag) lost = 1;
-          letters[k] = (uint)word;
+        for (uint e = me; e < words; e += CLAN_GROUP)
+          box[group * CLAN_LETTER + e] = seal | (e == 0 ? p : p == UINT_MAX ? 0 : letters[e]);
+        // The letters that come go behind the own.
+        for (uint k = me / 32; k < groups; k += CLAN_GROUP / 32) {
+          for (uint e = me % 32; e < words; e += 32) {
+            __global volatile ulong* from = box + k * CLAN_LETTER + e;
+            ulong word = *from;
+            for (uint spin = 0; (uint)(word >> 32) != tag && spin < spins; spin++) word = *from;
+            if ((uint)(word >> 32) != tag) lost = 1;
+            letters[(k + 1) * CLAN_LETTER + e] = (uint)word;
+          }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (lost) {
@@ -408,7 +413,7 @@ CLAN_UNROLLED
         }
         key = CLAN_NOBODY;
 #pragma unroll 4
-        for (uint k = 0; k < groups; k++) {
+        for (uint k = 1; k <= groups; k++) {
           const uint y = letters[k * CLAN_LETTER];
           const clan_t x = CLAN_OF_BITS(letters + k * CLAN_LETTER + 1);
           clan_key other = CLAN_NOBODY;
@@ -423,6 +428,8 @@ CLAN_UNROLLED
 CLAN_UNROLLED
       for (uint e = 0; e < CLAN_PANEL; e++)
         u[e] = e < last ? CLAN_OF_BITS(letter + e * CLAN_WORDS) : (clan_t)0;
+      usual = clan_usual(u[0]);
+      inverse = usual ? clan_reciprocal(u[0]) : 0;
       if (u[0] == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
     }
 CLAN_UNROLLED
@@ -430,7 +437,13 @@ CLAN_UNROLLED
       if (c < width) position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
       clan_t f = v[r][0];
       if (c < width && position[r] > c && position[r] != UINT_MAX) {
-        f = u[0] == 0 ? f : f / u[0];
+        const clan_t near = f * inverse;
+        const clan_t quotient = fma(fma(-near, u[0], f), inverse, near);
+        // No more than 1, as the quotient of what is not greater.
+        if (usual && isfinite(quotient))
+          f = clamp(quotient, (clan_t)-1, (clan_t)1);
+        else if (u[0] != 0)
+          f = f / u[0];
 CLAN_UNROLLED
         for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = v[r][e] - f * u[e];
       } else {

@@ -311,10 +311,12 @@ impl Op for Exchange<'_> {
             Arg::Out(self.order),
             Arg::Long(self.order_at as i64),
         ];
-        let groups = (self.columns - self.width + 1).div_ceil(shape.wide);
+        // Small groups: a work-item has many rows in flight, and there are few columns.
+        let group = if shape.flat { shape.wide } else { shape.vectors };
+        let groups = (self.columns - self.width + 1).div_ceil(group);
         let kernel = (4, "exchange_rows");
         // SAFETY: the arguments are those of `exchange_rows`; the moves name rows of the panel.
-        unsafe { shape.launch(device, self.op, kernel, &args, [groups, 1], shape.wide) }
+        unsafe { shape.launch(device, self.op, kernel, &args, [groups, 1], group) }
     }
 }
 
