@@ -3,7 +3,8 @@
 //! rest, and that factored.
 
 use super::block::{Work, cut};
-use super::leaf::{Exchange, LuPanel, Place};
+use super::leaf::Place;
+use super::panel::{Exchange, LuPanel};
 use super::shape::{self, PANEL};
 use super::status::{Status, filled, owned};
 use super::triangular::{self, Triangular};
@@ -15,7 +16,7 @@ use crate::ops::{copy, run};
 use std::sync::Arc;
 #[cfg(feature = "opencl")]
 use {
-    super::{leaf::Mail, shape::Shape},
+    super::{panel::Mail, shape::Shape},
     crate::device::{Backing, DeviceKind},
     crate::element::DType,
     crate::opencl::ClDevice,

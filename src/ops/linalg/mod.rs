@@ -9,9 +9,12 @@ mod block;
 mod cholesky;
 mod leaf;
 mod lu;
+mod panel;
 mod plain;
+mod plain_qr;
 mod qr;
 pub(crate) mod shape;
+mod sides;
 mod solve;
 mod status;
 #[cfg(all(test, feature = "opencl"))]

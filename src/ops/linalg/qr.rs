@@ -2,7 +2,8 @@
 //! goes to the other columns in three products.
 
 use super::block::{Work, transposed};
-use super::leaf::{Keep, Place, QrPanel, Scale, Side};
+use super::leaf::{Keep, Place, Scale, Side};
+use super::panel::QrPanel;
 use super::shape::PANEL;
 use super::status::{filled, owned};
 use crate::array::RawArray;

@@ -1,16 +1,16 @@
 //! Linear systems: what `solve`, `solve_triangular`, `inverse` and the factors of LU do with
 //! right-hand sides.
 
-use super::block::Work;
 use super::leaf::{Gather, Keep, Side};
 use super::lu::{Factors, Together};
+use super::sides::Sides;
 use super::status::Status;
 use super::triangular::{self, Triangular};
 use super::{Real, identity, lu, matrix, shape, square, which};
 use crate::array::{DeviceArray, RawArray};
 use crate::element::Element;
-use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Dims, Layout, broadcast_shapes, count, row_major};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
 use crate::ops::{copy, run};
 use std::sync::Arc;
 
@@ -368,110 +368,4 @@ fn is_odd(order: &[u32]) -> bool {
         odd ^= length > 0 && length % 2 == 0;
     }
     odd
-}
-
-/// Right-hand sides that fit a matrix.
-struct Sides {
-    /// Rows of the matrix.
-    n: usize,
-    /// Right-hand sides of a matrix.
-    k: usize,
-    is_vector: bool,
-    /// The leading axes of the result, and how many matrices they number.
-    batch: Dims,
-    count: usize,
-}
-
-impl Sides {
-    fn check(op: &'static str, a: &RawArray, b: &RawArray) -> Result<Sides> {
-        let (sa, sb) = (&a.layout.shape, &b.layout.shape);
-        if a.device() != b.device() {
-            return Err(Error::new(
-                ErrorKind::DeviceMismatch,
-                op,
-                format!(
-                    "the matrix lives on {} and the right-hand side on {}; copy one with `to_device` first",
-                    a.device(),
-                    b.device()
-                ),
-            ));
-        }
-        let n = sa[sa.len() - 1];
-        let (lead, rows, k, is_vector) = match sb.as_slice() {
-            [rows] => (&[][..], *rows, 1, true),
-            [lead @ .., rows, k] => (lead, *rows, *k, false),
-            [] => {
-                return Err(Error::shape(
-                    op,
-                    format!("shapes {sa:?} and {sb:?}: the right-hand side has no axes"),
-                ));
-            }
-        };
-        if rows != n {
-            return Err(Error::shape(
-                op,
-                format!(
-                    "shapes {sa:?} and {sb:?}: the matrix has {n} rows and the right-hand side {rows}; they must be equal"
-                ),
-            ));
-        }
-        let batch = broadcast_shapes(&sa[..sa.len() - 2], lead).ok_or_else(|| {
-            Error::shape(
-                op,
-                format!(
-                    "shapes {sa:?} and {sb:?}: the leading axes do not broadcast: aligned at the last, lengths must be equal or 1"
-                ),
-            )
-        })?;
-        let all: Dims = batch.iter().copied().chain([n, k]).collect();
-        count(op, &all)?;
-        Ok(Sides { n, k, is_vector, count: batch.iter().product(), batch })
-    }
-
-    /// The shape of the result, a vector as a column.
-    fn wide(&self) -> Dims {
-        self.batch.iter().copied().chain([self.n, self.k]).collect()
-    }
-
-    /// A right-hand side as matrices.
-    fn b_layout(&self, b: &Layout) -> Layout {
-        let mut b = b.clone();
-        if self.is_vector {
-            b.shape.push(1);
-            b.strides.push(1);
-        }
-        b
-    }
-
-    /// Where the matrices of an array start, one for each of the result.
-    fn matrices(&self, layout: &Layout) -> Vec<isize> {
-        let lead = layout.shape.len() - 2;
-        let own = Layout {
-            shape: layout.shape[..lead].into(),
-            strides: layout.strides[..lead].into(),
-            offset: 0,
-        };
-        let strides = own.broadcast_strides(&self.batch);
-        let steps = row_major(&self.batch);
-        (0..self.count)
-            .map(|t| {
-                let along = self.batch.iter().zip(&steps).zip(&strides);
-                let index = |(&d, &step): (&usize, &isize)| (t / step as usize % d) as isize;
-                layout.offset as isize + along.map(|(x, &s)| index(x) * s).sum::<isize>()
-            })
-            .collect()
-    }
-
-    fn work(&self, op: &'static str, x: RawArray) -> Work {
-        Work { op, buffer: x.buffer, dtype: x.dtype, offset: 0, row: self.k }
-    }
-
-    fn result<T: Real>(&self, x: Work) -> DeviceArray<T> {
-        let mut shape = self.wide();
-        if self.is_vector {
-            shape.pop();
-        }
-        let layout = Layout::contiguous(&shape);
-        DeviceArray::from_raw(RawArray { buffer: x.buffer, layout, dtype: T::DTYPE })
-    }
 }
