@@ -279,7 +279,7 @@ impl Plan {
                 .zip(self.epilogue.as_ref())
                 .map(|(fused, e)| Epilogue { fused, id: e.1 });
             #[cfg(feature = "opencl")]
-            if let Some(unit) = units::choose(&device, &self.shapes, self.dtype, self.precision)? {
+            if let Some(unit) = units::choose(&self.shapes, self.precision, &self.a, &self.b)? {
                 let (a, b) = units::operands(&unit, &self.a, &self.b)?;
                 let mut gemm = self.gemm(&a, &b, out, epilogue)?;
                 gemm.unit = Some(unit);

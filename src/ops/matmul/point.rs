@@ -69,6 +69,8 @@ const FOUR_NVIDIA: &[Rated] = &[
     tile(128, 32, 16, 4, 4, 1.45),
     tile(32, 128, 16, 4, 4, 1.45),
     tile(32, 32, 16, 4, 4, 1.56),
+    tile(16, 128, 16, 4, 4, 1.56),
+    tile(128, 16, 16, 4, 4, 1.56),
 ];
 
 /// The same for GPUs that nobody has measured. The costs are estimates from the loads of local
@@ -200,6 +202,17 @@ impl Tile {
             splits *= 2;
         }
         best
+    }
+
+    /// The time of a product by default, in passes over 8 bytes of each element of an array, an
+    /// element for each compute unit; infinite where no tile runs.
+    pub fn estimate(device: &ClDevice, dtype: DType, shape: [usize; 4]) -> f64 {
+        rated(device, dtype)
+            .map(|r| {
+                let (_, product, join) = r.tile.plan(device, shape, r.cost);
+                (product * r.cost + join) / JOIN
+            })
+            .fold(f64::INFINITY, f64::min)
     }
 
     /// See [`crate::tune::space::Model`].

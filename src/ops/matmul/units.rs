@@ -3,6 +3,7 @@
 
 use super::Precision;
 use super::gemm::{Gemm, Matrix};
+use super::point::Tile;
 use super::shapes::Shapes;
 use super::tuning;
 use crate::array::RawArray;
@@ -243,11 +244,12 @@ pub(super) fn kind(dtype: DType, precision: Precision, k: usize) -> Option<Kind>
 
 /// The unit for a product, if the device has one that is worth it and works.
 pub(super) fn choose(
-    device: &Device,
     shapes: &Shapes,
-    dtype: DType,
     precision: Precision,
+    a: &RawArray,
+    b: &RawArray,
 ) -> Result<Option<Unit>> {
+    let (device, dtype) = (a.device(), a.dtype);
     let Backing::OpenCl(cl) = device.backing() else { return Ok(None) };
     let Shapes { m, n, k, ref batch, .. } = *shapes;
     let batches: usize = batch.iter().product();
@@ -275,12 +277,21 @@ pub(super) fn choose(
         return Ok(Some(unit));
     }
     let row = rows.min_by(|a, b| time(a).total_cmp(&time(b)));
-    if let (Some((_, tuned)), Some(row)) = (tuned, row)
-        && time(&tuned) < time(row)
+    let Some(row) = row else { return Ok(None) };
+    let best = tuned.map(|t| t.1).filter(|t| time(t) < time(row)).unwrap_or(*row);
+    // Copying a large operand for a thin product may take longer than the units save: H200, f32,
+    // 16 × 8192 × 8192 5.3 TFLOP/s with units, 9.3 without. The price of bytes makes multiplications
+    // of both kinds of kernel comparable.
+    let copies: usize = best.copied(a, b).map(|x| x.layout.len()).sum();
+    let (product, copying) = (time(&best) / best.join(), copies as f64 / units as f64);
+    if copying > product / 2.0 && product + copying > Tile::estimate(cl, dtype, [m, n, k, batches])
     {
-        return Ok(Some(tuned));
+        return Ok(None);
     }
-    Ok(row.filter(|u| cl.probe(u.name, || works(device, **u))).copied())
+    if best.name != row.name {
+        return Ok(Some(best));
+    }
+    Ok(Some(row).filter(|u| cl.probe(u.name, || works(device, **u))).copied())
 }
 
 /// See [`crate::tune::space::Model`].
@@ -301,6 +312,23 @@ pub(super) fn model(device: &ClDevice, case: &Case, values: Option<&[u32]>) -> (
         })
         .min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
         .unwrap_or((1.0, 0.0))
+}
+
+impl Unit {
+    /// The operands that [`operands`] copies.
+    fn copied<'x>(
+        &self,
+        a: &'x RawArray,
+        b: &'x RawArray,
+    ) -> impl Iterator<Item = &'x RawArray> + use<'x> {
+        let dtype = operand_type(self.kind);
+        let lines = match self.kind {
+            Kind::Tf32 | Kind::Tf32Thrice => chunked(b, true),
+            _ => chunked(b, true) || chunked(b, false),
+        };
+        let a = Some(a).filter(|a| a.dtype != dtype || !chunked(a, false));
+        a.into_iter().chain(Some(b).filter(|b| b.dtype != dtype || !lines))
+    }
 }
 
 /// The operands as `unit` reads them: of its type, in rows of aligned chunks of 16 bytes. Copied
