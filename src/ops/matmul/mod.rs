@@ -432,7 +432,7 @@ fn pair(
     #[cfg(feature = "opencl")]
     let shapes = Shapes { m, n, k, batch: crate::layout::Dims::new(), out: layout.shape.clone() };
     #[cfg(feature = "opencl")]
-    let unit = units::choose(&device, &shapes, dtype, Precision::Full)?;
+    let unit = units::choose(&shapes, Precision::Full, &a, &b)?;
     #[cfg(feature = "opencl")]
     let (a, b) = {
         // Here the holds that the caller gave end.
