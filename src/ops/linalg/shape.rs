@@ -78,7 +78,9 @@ impl Shape {
             flat,
             rolled: device.info.kind == DeviceKind::Cpu,
             leaf: if flat { 64 } else { leaf.unwrap_or(16) },
-            vectors: 64.min(most),
+            // llvmpipe (Mesa 22.3) leaves every loop of a work-item after 65,536 rounds in all: 16
+            // vectors of 64 unknowns are half of them. Panels of many rows are beyond its means.
+            vectors: if flat { 16 } else { 64.min(most) },
             // Registers: 32 columns of 4 rows in f32, or of 2 in f64, are 128.
             rows: if dtype == DType::F64 { 2 } else { 4 },
             group: if flat { 1 } else { device.point.group },
