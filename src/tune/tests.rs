@@ -128,7 +128,6 @@ fn only_points_that_are_right_and_stay_inside_win() {
         );
         assert_eq!(got.unwrap(), Ok(()), "kind {kind}");
     }
-    let programs = device.compiles();
     let found =
         search::run(&device, cl, &FAKE, &case(), Duration::from_secs(30), None, &mut |_, _| {});
     let found = found.unwrap();
@@ -136,7 +135,6 @@ fn only_points_that_are_right_and_stay_inside_win() {
     let best = found.best.expect("kind 0 is much slower than 1 and 2");
     assert!([1, 2].contains(&best.values[0]), "{:?}", best.values);
     assert!(best.time < found.before && best.cost < 1.0);
-    assert!(device.compiles() > programs);
     // Nothing is on trial any more.
     assert!(!on_trial() && !guard::active());
     assert!(find(&device, &FAKE, DType::F32, Class::ALL).is_none());
