@@ -202,7 +202,7 @@ impl Op for QrPanel<'_> {
         ];
         // As many slices of the rows as a group has room for: one group does it all.
         let group = match shape.flat {
-            true => 1,
+            true => shape.group,
             false => 1 << device.info.max_work_group.clamp(1, 1024).ilog2(),
         };
         // SAFETY: as above, and the arguments are those of `qr_panel`.
