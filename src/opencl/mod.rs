@@ -273,6 +273,12 @@ impl ClDevice {
         quirks::usable_local(&self.info)
     }
 
+    /// Elements that a work-item may walk over, for every one of them may be a round of a loop. Half
+    /// of what the driver bears.
+    pub fn loop_rounds(&self) -> usize {
+        quirks::loop_rounds(&self.info) / 2
+    }
+
     fn create(&self, bytes: usize) -> Result<Option<Mem>> {
         let runtime = self.runtime()?;
         // SAFETY: no host memory is given.

@@ -1,6 +1,6 @@
 //! Known faults of drivers, as data: who, what, and the evidence.
 
-use crate::device::DeviceInfo;
+use crate::device::{DeviceInfo, DeviceKind};
 
 struct Quirk {
     /// Part of the platform's name.
@@ -18,6 +18,8 @@ enum Effect {
     LocalReserve(u64),
     /// Launches without an event keep their buffers forever.
     EventPerLaunch,
+    /// On a CPU all loops of a work-item end, without a word, after so many rounds together.
+    LoopRounds(usize),
 }
 
 const QUIRKS: &[Quirk] = &[
@@ -35,6 +37,11 @@ const QUIRKS: &[Quirk] = &[
         platform: "AMD Accelerated Parallel Processing",
         effect: Effect::EventPerLaunch,
         evidence: "ocl issue 94: memory of kernels enqueued without an event is not freed",
+    },
+    Quirk {
+        platform: "rusticl",
+        effect: Effect::LoopRounds(65_536),
+        evidence: "llvmpipe of Mesa 22.3.6: a sum of 60 Mi f32 by 64 work-items in vectors of 16 gives 1929.8 in place of 256.3; triangular systems likewise",
     },
 ];
 
@@ -55,6 +62,15 @@ pub(crate) fn usable_local(info: &DeviceInfo) -> u64 {
         _ => None,
     });
     info.memory.local_bytes.saturating_sub(reserve.unwrap_or(0))
+}
+
+/// Rounds that the loops of a work-item may have together.
+pub(crate) fn loop_rounds(info: &DeviceInfo) -> usize {
+    let limit = of(info).find_map(|q| match q.effect {
+        Effect::LoopRounds(n) if info.kind == DeviceKind::Cpu => Some(n),
+        _ => None,
+    });
+    limit.unwrap_or(usize::MAX)
 }
 
 /// Whether every launch needs an event.

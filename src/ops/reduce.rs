@@ -686,6 +686,10 @@ impl Op for Reduce<'_> {
         let blocks = if by_columns { blocks } else { rows.div_ceil(group / lanes) };
         let wanted = if lanes == group { (point.groups / blocks).max(1) } else { 1 };
         let splits = wanted.min(len.div_ceil(per_round * 4)).max(1);
+        let (side_by_side, width) =
+            if by_columns { (group / columns, input.vec) } else { (lanes, 1) };
+        let most = device.loop_rounds().saturating_mul(side_by_side) / width;
+        let splits = splits.max(len.div_ceil(most));
         let part = len.div_ceil(splits).next_multiple_of(if by_columns { 1 } else { input.vec });
         let splits = len.div_ceil(part);
         let partial = if splits > 1 {

@@ -35,6 +35,17 @@ fn wides<T: Sample>(values: &[T]) -> Vec<Wide> {
     values.iter().map(|v| v.wide()).collect()
 }
 
+// More elements than the loops of llvmpipe's work-items have rounds: see the quirks table.
+on_every_device!(long_reductions, |device| {
+    let n = 6_000_011;
+    let values: Vec<f32> = (0..n).map(|k| (k * 7 % 31) as f32 - 15.0).collect();
+    let want = values.iter().map(|&v| f64::from(v)).sum::<f64>() as f32;
+    let x = DeviceArray::from_slice(device, &values).unwrap();
+    assert_eq!(x.sum().unwrap().item().unwrap(), want);
+    let ones = DeviceArray::<f32>::ones(device, n).unwrap();
+    assert_eq!(x.matmul(&ones).unwrap().item().unwrap(), want);
+});
+
 on_every_device!(sums_of_views, |device| {
     let strategy = (shapes(), recipes(), any::<u8>(), any::<bool>());
     property(device, 4, strategy, |(shape, recipe, bits, keepdims)| {

@@ -64,19 +64,23 @@ pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
         let wanted = (stream.groups / (groups * gemm.batches())).max(1);
         // Every part has a few rounds of work.
         let splits = wanted.min(gemm.k / (rounds * stream.unroll * 4)).max(1);
+        let most = device.loop_rounds().saturating_mul(rounds) / vec;
+        let splits = splits.max(gemm.k.div_ceil(most));
         let kernel = if by_columns { Kernel::Columns(stream) } else { Kernel::Rows(stream) };
         return Choice { kernel, splits };
     }
-    let tiny = gemm.m * gemm.n <= 256 && gemm.batches() > 1;
+    let tiny = gemm.m * gemm.n <= 256 && gemm.batches() > 1 && gemm.k <= device.loop_rounds();
     if cpu && !tiny {
         let panel = Panel::of(device, gemm);
         let groups = gemm.m.div_ceil(panel.pm) * gemm.n.div_ceil(panel.pn) * gemm.batches();
         let wanted = device.point.groups.div_ceil(groups);
         let splits = if groups * 2 > device.info.compute_units { 1 } else { wanted };
-        return Choice {
-            kernel: Kernel::Panel(panel),
-            splits: splits.min(gemm.k / (4 * panel.pk)).max(1),
-        };
+        let splits = splits.min(gemm.k / (4 * panel.pk)).max(1);
+        // For each element along k: packing both operands, and a step of every register tile.
+        let strips = panel.pn / (panel.rl * 64 / sum_bytes(gemm.dtype)).max(1);
+        let rounds = panel.pm + strips * (1 + panel.pm / panel.rm);
+        let splits = splits.max(gemm.k.saturating_mul(rounds).div_ceil(device.loop_rounds()));
+        return Choice { kernel: Kernel::Panel(panel), splits };
     }
     match Tile::of(device, gemm) {
         Some((tile, splits)) if !tiny => Choice { kernel: Kernel::Tiled(tile), splits },
