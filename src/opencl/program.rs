@@ -98,14 +98,23 @@ impl Programs {
         })?;
         let program = core::create_program_with_source(&runtime.context, &[text])
             .map_err(|e| failure(op, "clCreateProgramWithSource", &e))?;
-        if let Err(e) = core::build_program(&program, Some(&[device.id]), &options, None, None) {
-            let log =
-                match core::get_program_build_info(&program, device.id, ProgramBuildInfo::BuildLog)
-                {
-                    Ok(ProgramBuildInfoResult::BuildLog(log)) => log,
-                    _ => e.to_string(),
-                };
+        let built = core::build_program(&program, Some(&[device.id]), &options, None, None);
+        let said = || match core::get_program_build_info(
+            &program,
+            device.id,
+            ProgramBuildInfo::BuildLog,
+        ) {
+            Ok(ProgramBuildInfoResult::BuildLog(log)) => Some(log),
+            _ => None,
+        };
+        if let Err(e) = built {
+            let log = said().unwrap_or_else(|| e.to_string());
             return Err(build_error(op, &device.info.name, &log, source));
+        }
+        if log::log_enabled!(log::Level::Debug)
+            && let Some(log) = said().filter(|log| log.contains("warning"))
+        {
+            log::debug!("{op}: the compiler of {} says: {log}", device.info.name);
         }
         if let Some(cache) = cache {
             match core::get_program_info(&program, ProgramInfo::Binaries) {

@@ -547,7 +547,7 @@ pub(crate) fn types(dtype: DType, fma: bool) -> String {
     let vec = 16 / dtype.size();
     let lanes = 64 / sum_bytes(dtype);
     let mut text = format!(
-        "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n#define CLAN_VEC {vec}\n\
+        "#define CLAN_STORED {stored}\n#define CLAN_LOAD(a, i) {}\n\
          typedef {sum} clan_sum;\ntypedef {sum}{c} clan_chunk;\n#define CLAN_CHUNK {c}\n\
          typedef {sum}{lanes} clan_lanes;\n#define CLAN_LANES {lanes}\n",
         codegen::load(dtype, "(a)", "(i)"),
