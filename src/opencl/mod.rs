@@ -276,7 +276,12 @@ impl ClDevice {
     /// Elements that a work-item may walk over, for every one of them may be a round of a loop. Half
     /// of what the driver bears.
     pub fn loop_rounds(&self) -> usize {
-        quirks::loop_rounds(&self.info) / 2
+        quirks::loop_rounds(&self.info).map_or(usize::MAX, |n| n / 2)
+    }
+
+    /// Whether there is such a limit at all.
+    pub fn short_loops(&self) -> bool {
+        quirks::loop_rounds(&self.info).is_some()
     }
 
     fn create(&self, bytes: usize) -> Result<Option<Mem>> {

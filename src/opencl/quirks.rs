@@ -64,13 +64,12 @@ pub(crate) fn usable_local(info: &DeviceInfo) -> u64 {
     info.memory.local_bytes.saturating_sub(reserve.unwrap_or(0))
 }
 
-/// Rounds that the loops of a work-item may have together.
-pub(crate) fn loop_rounds(info: &DeviceInfo) -> usize {
-    let limit = of(info).find_map(|q| match q.effect {
+/// Rounds that the loops of a work-item may have together, where that is limited.
+pub(crate) fn loop_rounds(info: &DeviceInfo) -> Option<usize> {
+    of(info).find_map(|q| match q.effect {
         Effect::LoopRounds(n) if info.kind == DeviceKind::Cpu => Some(n),
         _ => None,
-    });
-    limit.unwrap_or(usize::MAX)
+    })
 }
 
 /// Whether every launch needs an event.

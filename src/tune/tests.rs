@@ -103,29 +103,17 @@ fn case() -> Case {
 fn only_points_that_are_right_and_stay_inside_win() {
     let Some(device) = device() else { return };
     let cl = cl(&device);
+    let checked = |kind| {
+        let point = Some(Values::from_slice(&[kind]));
+        check(&device, cl, &FAKE, DType::F32, Class::ALL, point, Depth::All)
+    };
     for (kind, what) in [(3, "element 77: 2"), (4, "byte -9 "), (5, "byte 4008 ")] {
-        let got = check(
-            &device,
-            cl,
-            &FAKE,
-            DType::F32,
-            Class::ALL,
-            Some(Values::from_slice(&[kind])),
-            Depth::All,
-        );
+        let got = checked(kind);
         let said = got.unwrap().expect_err("is wrong");
         assert!(said.contains(what), "{said}");
     }
     for kind in [0, 1, 2] {
-        let got = check(
-            &device,
-            cl,
-            &FAKE,
-            DType::F32,
-            Class::ALL,
-            Some(Values::from_slice(&[kind])),
-            Depth::All,
-        );
+        let got = checked(kind);
         assert_eq!(got.unwrap(), Ok(()), "kind {kind}");
     }
     let found =

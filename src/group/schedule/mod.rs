@@ -192,7 +192,7 @@ impl Schedule {
             (C::Broadcast { .. }, A::Chain { segments }) => tree::chain(&mut s, root, segments),
             (C::Broadcast { .. }, A::ScatterGather) => {
                 s.blocks = p;
-                tree::scatter(&mut s, root, 2);
+                tree::deal(&mut s, root, 2, false);
                 ring::all_gather(&mut s);
             }
             (C::Reduce { .. }, A::Star) => tree::reduce(&mut s, root, p),
@@ -227,19 +227,19 @@ impl Schedule {
             (C::AllGather, A::Bruck) => exchange::bruck_all_gather(&mut s),
             (C::Scatter { .. }, A::Star) => {
                 s.blocks = p;
-                tree::scatter(&mut s, root, p);
+                tree::deal(&mut s, root, p, false);
             }
             (C::Scatter { .. }, A::Tree { radix }) => {
                 s.blocks = p;
-                tree::scatter(&mut s, root, radix);
+                tree::deal(&mut s, root, radix, false);
             }
             (C::Gather { .. }, A::Star) => {
                 s.blocks = p;
-                tree::gather(&mut s, root, p);
+                tree::deal(&mut s, root, p, true);
             }
             (C::Gather { .. }, A::Tree { radix }) => {
                 s.blocks = p;
-                tree::gather(&mut s, root, radix);
+                tree::deal(&mut s, root, radix, true);
             }
             (C::AllToAll, A::Pairwise) => exchange::pairwise(&mut s),
             (C::AllToAll, A::Bruck) => exchange::bruck(&mut s),

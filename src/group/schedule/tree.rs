@@ -58,36 +58,19 @@ pub(super) fn reduce(s: &mut Schedule, root: usize, radix: usize) {
     }
 }
 
-pub(super) fn scatter(s: &mut Schedule, root: usize, radix: usize) {
+/// Deals out blocks from the root, or brings them back to it.
+pub(super) fn deal(s: &mut Schedule, root: usize, radix: usize, back: bool) {
     let p = s.members;
-    for level in edges(p, radix_for(s, radix)) {
-        let round = s.next();
-        for (parent, child, width) in level {
-            s.push_around(
-                round,
-                (parent + root) % p,
-                (child + root) % p,
-                child + root,
-                width,
-                Copy,
-            );
-        }
+    let mut levels = edges(p, radix_for(s, radix));
+    if back {
+        levels.reverse();
     }
-}
-
-pub(super) fn gather(s: &mut Schedule, root: usize, radix: usize) {
-    let p = s.members;
-    for level in edges(p, radix_for(s, radix)).into_iter().rev() {
+    for level in levels {
         let round = s.next();
         for (parent, child, width) in level {
-            s.push_around(
-                round,
-                (child + root) % p,
-                (parent + root) % p,
-                child + root,
-                width,
-                Copy,
-            );
+            let (upper, lower) = ((parent + root) % p, (child + root) % p);
+            let (from, to) = if back { (lower, upper) } else { (upper, lower) };
+            s.push_around(round, from, to, child + root, width, Copy);
         }
     }
 }

@@ -2,10 +2,9 @@
 //! right half, and that factored.
 
 use super::block::{Work, cut, transposed};
-use super::leaf::{CholeskyLeaf, Lower, Place, Substitute, Vectors};
+use super::leaf::{CholeskyLeaf, Lower, Place, Substitute, Vectors, run};
 use super::status::Status;
 use crate::error::Result;
-use crate::ops::run;
 
 /// Columns of the strips by which the lower triangle of a half is updated: what a strip computes
 /// above the diagonal is in vain, while thin strips fill a device badly.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::host::eval::SharedOut;
 #[cfg(feature = "opencl")]
 use crate::opencl::ClDevice;
-use crate::ops::Op;
+use crate::ops::{self, Op};
 
 /// The first word of a status: the least index that failed, `NONE` where all is well. The second: not
 /// `NONE` when a panel was given up.
@@ -24,6 +24,44 @@ pub(super) fn pointer(buffer: &mut Buffer) -> SharedOut {
 
 pub(super) fn reader(buffer: &Buffer) -> SharedOut {
     SharedOut(buffer.host().map_or(std::ptr::null_mut(), |b| b.ptr().cast_mut()))
+}
+
+/// A small part of a factorisation, in both halves. What calls it has checked the shapes.
+pub(super) trait Leaf: Sized {
+    /// What errors name, and the type of the elements.
+    fn about(&self) -> (&'static str, DType);
+
+    fn host(self);
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()>;
+}
+
+/// Runs the half that belongs to the device.
+pub(super) fn run<L: Leaf>(leaf: L, device: &Device) -> Result<()> {
+    ops::run(Call(leaf), device)
+}
+
+struct Call<L>(L);
+
+impl<L: Leaf> Op for Call<L> {
+    type Output = ();
+
+    fn check(&self, device: &Device) -> Result<()> {
+        let (op, dtype) = self.0.about();
+        device.require(op, dtype)
+    }
+
+    fn host(self) -> Result<()> {
+        self.0.host();
+        Ok(())
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<()> {
+        let shape = Shape::of(device, self.0.about().1);
+        self.0.opencl(device, &shape)
+    }
 }
 
 /// Calls a function of the element type.
@@ -87,14 +125,12 @@ pub(super) struct Substitute<'a> {
     pub status: &'a mut Buffer,
 }
 
-impl Op for Substitute<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for Substitute<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let t = self.t.buffer.map_or_else(|| reader(self.out), reader);
         let (x, status) = (pointer(self.out), pointer(self.status));
         // SAFETY: the vectors and the triangle lie inside their buffers and beside each other; the
@@ -102,12 +138,10 @@ impl Op for Substitute<'_> {
         with_real!(self.dtype, T => unsafe {
             plain::substitute::<T>(x, &self.x, t, &self.t, self.size, status);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let (x, t) = (self.x, self.t);
         let quad = 16 / self.dtype.size();
         let lines = x.step == 1
@@ -151,25 +185,21 @@ pub(super) struct CholeskyLeaf<'a> {
     pub base: usize,
 }
 
-impl Op for CholeskyLeaf<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for CholeskyLeaf<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let (a, status) = (pointer(self.out), pointer(self.status));
         // SAFETY: the leaf lies inside its buffer; the status has its two words.
         with_real!(self.dtype, T => unsafe {
             plain::cholesky::<T>(a, self.place, self.size, status, self.base);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let args = [
             Arg::Out(self.out),
             Arg::Long(self.place.at as i64),
@@ -208,14 +238,12 @@ pub(super) struct Side<'a> {
     pub scale: Option<(&'a Buffer, usize)>,
 }
 
-impl Op for Side<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for Side<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let from = self.from.map(|(buffer, place)| (reader(buffer), place));
         let scale = self.scale.map(|(buffer, at)| (reader(buffer), at));
         let size = [self.rows, self.columns];
@@ -223,12 +251,10 @@ impl Op for Side<'_> {
         with_real!(self.dtype, T => unsafe {
             plain::side::<T>(pointer(self.out), self.at, size, from, self.keep, scale);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let in_place = (&*self.out, Place { at: self.at, row: self.columns });
         let (from, place) = self.from.unwrap_or(in_place);
         let (scale, scale_at) = self.scale.unwrap_or((from, 0));
@@ -268,23 +294,19 @@ pub(super) struct Gather<'a> {
     pub order_at: usize,
 }
 
-impl Op for Gather<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for Gather<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let (from, order) = (reader(self.from), reader(self.order));
         // SAFETY: the list has `rows` rows of the matrix, which lies inside its buffer.
         with_real!(self.dtype, T => unsafe { plain::gather::<T>(self, from, order) });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let args = [
             Arg::Out(self.out),
             Arg::Long(self.at as i64),
@@ -322,26 +344,22 @@ pub(super) struct Scale<'a> {
     pub scale_at: usize,
 }
 
-impl Op for Scale<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for Scale<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let (a, scale) = (pointer(self.out), pointer(self.scale));
         let size = [self.rows, self.columns];
         // SAFETY: the matrix and its factors lie inside their buffers.
         with_real!(self.dtype, T => unsafe {
             plain_qr::scale_columns::<T>(a, self.at, size, scale, self.scale_at);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let args = [
             Arg::Out(self.out),
             Arg::Long(self.at as i64),

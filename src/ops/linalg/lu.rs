@@ -3,7 +3,7 @@
 //! rest, and that factored.
 
 use super::block::{Work, cut};
-use super::leaf::Place;
+use super::leaf::{Place, run};
 use super::panel::{Exchange, LuPanel};
 use super::shape::{self, PANEL};
 use super::status::{Status, filled, owned};
@@ -12,7 +12,7 @@ use crate::array::RawArray;
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::error::Result;
-use crate::ops::{copy, run};
+use crate::ops::copy;
 use std::sync::Arc;
 #[cfg(feature = "opencl")]
 use {
@@ -78,11 +78,7 @@ pub(super) fn factor(op: &'static str, a: &RawArray, together: Together) -> Resu
             let (singular, lost) = pivoting.status.read()?;
             given_up |= lost;
             made.singular[t] = singular;
-            let mut bytes = vec![0u8; m * 4];
-            pivoting.order.download(0, &mut bytes)?;
-            for (to, word) in made.orders[t].iter_mut().zip(bytes.chunks_exact(4)) {
-                *to = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
-            }
+            made.orders[t] = pivoting.rows(m)?;
         }
     }
     if given_up {
@@ -156,6 +152,14 @@ impl Pivoting {
             }
         }
         Ok(made)
+    }
+
+    /// Which of the `m` rows came where. Waits.
+    fn rows(&self, m: usize) -> Result<Vec<u32>> {
+        let mut bytes = vec![0u8; m * 4];
+        self.order.download(0, &mut bytes)?;
+        let word = |w: &[u8]| u32::from_ne_bytes([w[0], w[1], w[2], w[3]]);
+        Ok(bytes.chunks_exact(4).map(word).collect())
     }
 
     fn matrix(&mut self, w: &mut Work, [m, n]: [usize; 2]) -> Result<()> {
@@ -284,11 +288,9 @@ fn try_it(device: &Device, cl: &ClDevice, dtype: DType) -> Result<bool> {
     }
     let lu = map::eval(&Node::cast(Node::leaf(w.part([0, 0, m, n])), DType::F32))?;
     let lu = DeviceArray::<f32>::from_raw(lu).to_vec()?;
-    let mut bytes = vec![0u8; m * 4];
-    pivoting.order.download(0, &mut bytes)?;
     let mut seen = vec![false; m];
-    for (i, word) in bytes.chunks_exact(4).enumerate() {
-        let from = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]) as usize;
+    for (i, from) in pivoting.rows(m)?.into_iter().enumerate() {
+        let from = from as usize;
         if from >= m || std::mem::replace(&mut seen[from], true) {
             return Ok(false);
         }

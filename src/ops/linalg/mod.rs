@@ -26,7 +26,7 @@ use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::ops::copy;
 use block::Work;
-use leaf::{Keep, Side};
+use leaf::{Keep, Side, run};
 pub use solve::{Diagonal, Lu, Triangle};
 use status::{Status, owned};
 
@@ -80,7 +80,7 @@ impl<T: Real> DeviceArray<T> {
             let out = w.owned()?;
             let side =
                 Side { op: OP, dtype, out, at, rows: n, columns: n, from: None, keep, scale: None };
-            crate::ops::run(side, &device)?;
+            run(side, &device)?;
             statuses.push(status);
         }
         for (t, status) in statuses.iter().enumerate() {
@@ -172,7 +172,7 @@ fn identity(op: &'static str, like: &RawArray, n: usize) -> Result<RawArray> {
         let keep = Keep::UnitLower;
         let side =
             Side { op, dtype, out, at: 0, rows: n, columns: n, from: None, keep, scale: None };
-        crate::ops::run(side, device)?;
+        run(side, device)?;
     }
     Ok(RawArray { buffer, layout: crate::layout::Layout::contiguous(&[n, n]), dtype })
 }

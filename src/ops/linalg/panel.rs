@@ -1,17 +1,14 @@
 //! Panels of LU and QR, and the exchanges of rows that follow the first, for both backends. Kernels:
 //! `cl/linalg.cl`. The loops of the host are in `plain.rs` and `plain_qr.rs`.
 
-use super::leaf::{Place, pointer, reader, with_real};
+use super::leaf::{Leaf, Place, pointer, reader, with_real};
 #[cfg(feature = "opencl")]
 use super::shape::{Arg, PANEL, Shape};
 use super::{plain, plain_qr};
 use crate::backend::Buffer;
-use crate::device::Device;
 use crate::element::DType;
-use crate::error::Result;
 #[cfg(feature = "opencl")]
-use crate::opencl::ClDevice;
-use crate::ops::Op;
+use crate::{error::Result, opencl::ClDevice};
 
 /// How groups that share a panel of LU talk to each other.
 #[cfg(feature = "opencl")]
@@ -41,25 +38,21 @@ pub(super) struct LuPanel<'a> {
     pub mail: Option<Mail<'a>>,
 }
 
-impl Op for LuPanel<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for LuPanel<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let (a, status, moves) = (pointer(self.out), pointer(self.status), pointer(self.moves));
         // SAFETY: the panel lies inside its buffer; status and moves have their words.
         with_real!(self.dtype, T => unsafe {
             plain::lu_panel::<T>(a, self.place, [self.rows, self.width], moves, status, self.base);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let mut args = vec![
             Arg::Out(self.out),
             Arg::Long(self.place.at as i64),
@@ -111,26 +104,22 @@ pub(super) struct Exchange<'a> {
     pub order_at: usize,
 }
 
-impl Op for Exchange<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for Exchange<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let (a, order, moves) = (pointer(self.out), pointer(self.order), reader(self.moves));
         let (columns, skip, width) = (self.columns, self.skip, self.width);
         // SAFETY: rows that moves name lie inside the matrix and the list.
         with_real!(self.dtype, T => unsafe {
             plain::exchange::<T>(a, self.place, [columns, skip, width], moves, order, self.order_at);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let args = [
             Arg::Out(self.out),
             Arg::Long(self.place.at as i64),
@@ -168,26 +157,22 @@ pub(super) struct QrPanel<'a> {
     pub t_at: usize,
 }
 
-impl Op for QrPanel<'_> {
-    type Output = ();
-
-    fn check(&self, device: &Device) -> Result<()> {
-        device.require(self.op, self.dtype)
+impl Leaf for QrPanel<'_> {
+    fn about(&self) -> (&'static str, DType) {
+        (self.op, self.dtype)
     }
 
-    fn host(self) -> Result<()> {
+    fn host(self) {
         let (a, v, t) = (pointer(self.out), pointer(self.v), pointer(self.t));
         let size = [self.rows, self.width];
         // SAFETY: panel, vectors and triangle lie inside their buffers.
         with_real!(self.dtype, T => unsafe {
             plain_qr::qr_panel::<T>(a, self.place, size, v, self.v_place, t, self.t_at);
         });
-        Ok(())
     }
 
     #[cfg(feature = "opencl")]
-    fn opencl(self, device: &ClDevice) -> Result<()> {
-        let shape = Shape::of(device, self.dtype);
+    fn opencl(self, device: &ClDevice, shape: &Shape) -> Result<()> {
         let args = [
             Arg::Out(self.out),
             Arg::Long(self.place.at as i64),

@@ -2,7 +2,7 @@
 //! goes to the other columns in three products.
 
 use super::block::{Work, transposed};
-use super::leaf::{Keep, Place, Scale, Side};
+use super::leaf::{Keep, Place, Scale, Side, run};
 use super::panel::QrPanel;
 use super::shape::PANEL;
 use super::status::{filled, owned};
@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::ops::{copy, matmul, run};
+use crate::ops::{copy, matmul};
 use std::sync::Arc;
 
 fn zeros(device: &Device, n: usize, dtype: DType) -> Result<Arc<Buffer>> {

@@ -84,9 +84,9 @@ impl Shape {
             // Registers: 32 columns of 2 rows. H200, f32, LU of 8192, ms, groups of 256: 2 rows 39.9,
             // 4 rows 40.8; 2 rows in groups of 512 45.2, 1 row in groups of 1024 55.1.
             rows: 2,
-            // llvmpipe again: a panel is shared by work-items there, for it has more rounds.
+            // Where loops have to be short, a panel is shared by work-items, for it has more rounds.
             group: match flat {
-                true if device.info.platform.contains("rusticl") => device.point.group.min(64),
+                true if device.short_loops() => device.point.group.min(64),
                 true => 1,
                 false => device.point.group,
             },

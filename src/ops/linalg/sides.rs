@@ -5,6 +5,7 @@ use super::block::Work;
 use crate::array::{DeviceArray, RawArray};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Dims, Layout, broadcast_shapes, count, row_major};
+use crate::ops::matmul::shapes::batch_strides;
 
 /// Right-hand sides that fit a matrix.
 pub(super) struct Sides {
@@ -81,13 +82,7 @@ impl Sides {
 
     /// Where the matrices of an array start, one for each of the result.
     pub fn matrices(&self, layout: &Layout) -> Vec<isize> {
-        let lead = layout.shape.len() - 2;
-        let own = Layout {
-            shape: layout.shape[..lead].into(),
-            strides: layout.strides[..lead].into(),
-            offset: 0,
-        };
-        let strides = own.broadcast_strides(&self.batch);
+        let strides = batch_strides(layout, &self.batch);
         let steps = row_major(&self.batch);
         (0..self.count)
             .map(|t| {

@@ -1,7 +1,7 @@
 //! Linear systems: what `solve`, `solve_triangular`, `inverse` and the factors of LU do with
 //! right-hand sides.
 
-use super::leaf::{Gather, Keep, Side};
+use super::leaf::{Gather, Keep, Side, run};
 use super::lu::{Factors, Together};
 use super::sides::Sides;
 use super::status::Status;
@@ -11,7 +11,7 @@ use crate::array::{DeviceArray, RawArray};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::ops::{copy, run};
+use crate::ops::copy;
 use std::sync::Arc;
 
 /// Which side of the diagonal a triangular matrix has its elements on; the other is not read.

@@ -2,12 +2,11 @@
 //! the triangles taken from the other, and that solved.
 
 use super::block::{Part, Work, cut};
-use super::leaf::{Lower, Substitute, Vectors};
+use super::leaf::{Lower, Substitute, Vectors, run};
 use super::status::Status;
 use crate::array::RawArray;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::ops::run;
 
 /// A triangle, by its first element and its strides.
 #[derive(Clone, Copy)]

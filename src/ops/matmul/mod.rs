@@ -10,7 +10,7 @@ mod host;
 pub(crate) mod opencl;
 #[cfg(feature = "opencl")]
 mod point;
-mod shapes;
+pub(crate) mod shapes;
 #[cfg(feature = "opencl")]
 pub(crate) mod tuning;
 #[cfg(feature = "opencl")]

@@ -46,7 +46,7 @@ pub(super) struct Choice {
 pub(super) fn choose(gemm: &Gemm<'_>, device: &ClDevice) -> Choice {
     if let Some(unit) = gemm.unit {
         let units = device.info.compute_units.max(1);
-        let (splits, _) = unit.plan(gemm.m, gemm.n, gemm.k, gemm.batches(), units);
+        let (splits, _) = unit.plan([gemm.m, gemm.n, gemm.k, gemm.batches()], units);
         return Choice { kernel: Kernel::Unit(unit), splits };
     }
     let cpu = is_cpu(device);

@@ -174,45 +174,23 @@ impl Tile {
             .map(|(_, tile, splits)| (tile, splits))
     }
 
-    /// Into how many parts k should be cut, and the time it takes then, in multiplications of a
-    /// compute unit: of the product at cost 1, and of the pass that adds the parts.
-    fn plan(
-        &self,
-        device: &ClDevice,
-        [m, n, k, batches]: [usize; 4],
-        cost: f64,
-    ) -> (usize, f64, f64) {
-        let units = device.info.compute_units.max(1) as f64;
-        let tiles = (m.div_ceil(self.tm) * n.div_ceil(self.tn)) as f64 * batches as f64;
-        let mut best = (1, f64::INFINITY, 0.0);
-        let mut splits = 1;
-        while splits == 1 || splits * 8 * self.tk <= k && (splits as f64) < 4.0 * units {
-            let part = k.div_ceil(splits).next_multiple_of(self.tk);
-            // A unit runs two groups at a time and is idle in the last round of an uneven number
-            // of them.
-            let rounds = (tiles * splits as f64 / units).ceil().max(1.0);
-            let product = rounds * (self.tm * self.tn * part) as f64;
-            let join = match splits {
-                1 => 0.0,
-                _ => (m * n * splits) as f64 * batches as f64 / units * JOIN,
-            };
-            if product * cost + join < best.1 * cost + best.2 {
-                best = (splits, product, join);
-            }
-            splits *= 2;
-        }
-        best
+    fn plan(&self, device: &ClDevice, shape: [usize; 4], cost: f64) -> (usize, f64, f64) {
+        let units = device.info.compute_units.max(1);
+        Grid { tile: [self.tm, self.tn, self.tk], fill: 0, cost, join: JOIN }.plan(shape, units)
+    }
+
+    /// The times of the default's parts, `None` where no tile runs.
+    fn default_times(device: &ClDevice, dtype: DType, shape: [usize; 4]) -> Option<(f64, f64)> {
+        least(rated(device, dtype).map(|r| {
+            let (_, product, join) = r.tile.plan(device, shape, r.cost);
+            (product * r.cost, join)
+        }))
     }
 
     /// The time of a product by default, in passes over 8 bytes of each element of an array, an
     /// element for each compute unit; infinite where no tile runs.
     pub fn estimate(device: &ClDevice, dtype: DType, shape: [usize; 4]) -> f64 {
-        rated(device, dtype)
-            .map(|r| {
-                let (_, product, join) = r.tile.plan(device, shape, r.cost);
-                (product * r.cost + join) / JOIN
-            })
-            .fold(f64::INFINITY, f64::min)
+        Tile::default_times(device, dtype, shape).map_or(f64::INFINITY, |(p, j)| (p + j) / JOIN)
     }
 
     /// See [`crate::tune::space::Model`].
@@ -226,14 +204,53 @@ impl Tile {
             let (_, product, join) = Tile::of_values(values).plan(device, shape, 1.0);
             return (product, join);
         }
-        rated(device, dtype)
-            .map(|r| {
-                let (_, product, join) = r.tile.plan(device, shape, r.cost);
-                (product * r.cost, join)
-            })
-            .min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
-            .unwrap_or((1.0, 0.0))
+        Tile::default_times(device, dtype, shape).unwrap_or((1.0, 0.0))
     }
+}
+
+/// What the model of a product's time knows of a kernel that gives a tile to each work-group.
+pub(super) struct Grid {
+    /// Rows, columns, and elements along k that are taken at a time.
+    pub tile: [usize; 3],
+    /// Elements along k that a part takes time for beside its own.
+    pub fill: usize,
+    /// Time for an element of the result and of k, compared with the best.
+    pub cost: f64,
+    /// Time to write a partial sum and read it again, in multiplications.
+    pub join: f64,
+}
+
+impl Grid {
+    /// Into how many parts k should be cut, and the time it takes then, in multiplications of a
+    /// compute unit: of the product at cost 1, and of the pass that adds the parts.
+    pub fn plan(&self, [m, n, k, batches]: [usize; 4], units: usize) -> (usize, f64, f64) {
+        let [tm, tn, tk] = self.tile;
+        let tiles = (m.div_ceil(tm) * n.div_ceil(tn)) as f64 * batches as f64;
+        let mut best = (1, f64::INFINITY, 0.0);
+        let mut splits = 1;
+        // A part is long enough to be worth its start.
+        while splits == 1 || (splits * 8 * tk <= k && splits < 4 * units) {
+            let part = k.div_ceil(splits).next_multiple_of(tk);
+            // A unit runs two groups at a time and is idle in the last round of an uneven number
+            // of them.
+            let rounds = (tiles * splits as f64 / units as f64).ceil().max(1.0);
+            let product = rounds * (tm * tn * (part + self.fill)) as f64;
+            let join = match splits {
+                1 => 0.0,
+                _ => (m * n * splits) as f64 * batches as f64 / units as f64 * self.join,
+            };
+            if product * self.cost + join < best.1 * self.cost + best.2 {
+                best = (splits, product, join);
+            }
+            splits *= 2;
+        }
+        best
+    }
+}
+
+/// The pair of the least sum.
+pub(super) fn least(times: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
+    times.min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
 }
 
 /// `matmul_direct`.

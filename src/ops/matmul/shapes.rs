@@ -79,8 +79,8 @@ pub(super) fn matrix_strides(layout: &Layout, is_left: bool) -> (isize, isize) {
     }
 }
 
-/// Strides along the batch's axes.
-pub(super) fn batch_strides(layout: &Layout, batch: &[usize]) -> Strides {
+/// Strides along the batch's axes, of an array whose last two axes are those of a matrix.
+pub(crate) fn batch_strides(layout: &Layout, batch: &[usize]) -> Strides {
     let lead = layout.shape.len().saturating_sub(2);
     let leading = Layout {
         shape: Dims::from_slice(&layout.shape[..lead]),

@@ -3,7 +3,7 @@
 
 use super::Precision;
 use super::gemm::{Gemm, Matrix};
-use super::point::Tile;
+use super::point::{Grid, Tile, least};
 use super::shapes::Shapes;
 use super::tuning;
 use crate::array::RawArray;
@@ -185,38 +185,15 @@ impl Unit {
 
     /// Into how many parts k should be cut, and an estimate of the time it takes then, in
     /// multiplications of a compute unit.
-    pub fn plan(&self, m: usize, n: usize, k: usize, batches: usize, units: usize) -> (usize, f64) {
-        let (splits, product, join) = self.parts(m, n, k, batches, units);
+    pub fn plan(&self, shape: [usize; 4], units: usize) -> (usize, f64) {
+        let (splits, product, join) = self.grid().plan(shape, units);
         (splits, product * self.cost + join)
     }
 
-    /// The same, with the time of the product at cost 1 and that of the pass that adds the parts.
-    fn parts(
-        &self,
-        m: usize,
-        n: usize,
-        k: usize,
-        batches: usize,
-        units: usize,
-    ) -> (usize, f64, f64) {
-        let tiles = m.div_ceil(self.bm) * n.div_ceil(self.bn) * batches;
-        let mut best = (1, f64::INFINITY, 0.0);
-        let mut splits = 1;
-        // A part is long enough to fill the ring several times.
-        while splits == 1 || (splits * 8 * self.bk <= k && splits < 4 * units) {
-            let part = k.div_ceil(splits).next_multiple_of(self.bk);
-            let rounds = (tiles * splits).div_ceil(units) as f64;
-            let product = rounds * (self.bm * self.bn * (part + 2 * self.bk)) as f64;
-            let join = match splits {
-                1 => 0.0,
-                _ => (m * n * batches) as f64 * splits as f64 / units as f64 * self.join(),
-            };
-            if product * self.cost + join < best.1 * self.cost + best.2 {
-                best = (splits, product, join);
-            }
-            splits *= 2;
-        }
-        best
+    /// A part has to fill the ring first.
+    fn grid(&self) -> Grid {
+        let tile = [self.bm, self.bn, self.bk];
+        Grid { tile, fill: 2 * self.bk, cost: self.cost, join: self.join() }
     }
 }
 
@@ -267,7 +244,7 @@ pub(super) fn choose(
     }
     let Some(family) = family(cl) else { return Ok(None) };
     let units = cl.info.compute_units.max(1);
-    let time = |u: &Unit| u.plan(m, n, k, batches, units).1;
+    let time = |u: &Unit| u.plan([m, n, k, batches], units).1;
     let rows = family.units.iter().filter(|u| u.kind == kind);
     let class = tuning::unit_class(kind, m, n, k, batches);
     // What the tuner found has been run, so it needs no probe.
@@ -296,22 +273,18 @@ pub(super) fn choose(
 
 /// See [`crate::tune::space::Model`].
 pub(super) fn model(device: &ClDevice, case: &Case, values: Option<&[u32]>) -> (f64, f64) {
-    let [m, n, k, batches] = case.shape;
     let units = device.info.compute_units.max(1);
     let kind = tuning::kind_of(case.class);
     if let (Some(values), Some(kind)) = (values, kind) {
-        let (_, product, join) = Unit::of_values(kind, values).parts(m, n, k, batches, units);
+        let (_, product, join) = Unit::of_values(kind, values).grid().plan(case.shape, units);
         return (product, join);
     }
     let rows = family(device).map_or(&[][..], |f| f.units);
-    rows.iter()
-        .filter(|u| Some(u.kind) == kind)
-        .map(|u| {
-            let (_, product, join) = u.parts(m, n, k, batches, units);
-            (product * u.cost, join)
-        })
-        .min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
-        .unwrap_or((1.0, 0.0))
+    let times = rows.iter().filter(|u| Some(u.kind) == kind).map(|u| {
+        let (_, product, join) = u.grid().plan(case.shape, units);
+        (product * u.cost, join)
+    });
+    least(times).unwrap_or((1.0, 0.0))
 }
 
 impl Unit {
