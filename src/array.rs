@@ -382,10 +382,11 @@ impl<T: Element> DeviceArray<T> {
         self.raw.layout.is_contiguous()
     }
 
+    /// What operations read. An array that a group still fills is waited for.
     pub(crate) fn raw(&self) -> Result<&RawArray> {
         match &self.failed {
             Some(e) => Err(e.clone()),
-            None => Ok(&self.raw),
+            None => self.raw.buffer.settled().map(|()| &self.raw),
         }
     }
 

@@ -3,9 +3,11 @@
 
 use crate::device::Device;
 use crate::error::Result;
+use crate::group::Completion;
 use crate::host::HostBlock;
 #[cfg(feature = "opencl")]
 use crate::opencl::ClBlock;
+use std::sync::Arc;
 
 /// Memory and order on one device.
 pub(crate) trait Backend {
@@ -57,12 +59,19 @@ pub struct MemoryUsage {
 pub(crate) struct Buffer {
     pub device: Device,
     pub memory: Memory,
+    /// What fills it in the background. Until that is done, nobody but it may touch the memory.
+    pub pending: Option<Arc<Completion>>,
 }
 
 impl Buffer {
     pub fn new(device: &Device, bytes: usize) -> Result<Buffer> {
         let memory = if bytes == 0 { Memory::Empty } else { device.backend().alloc(bytes)? };
-        Ok(Buffer { device: device.clone(), memory })
+        Ok(Buffer { device: device.clone(), memory, pending: None })
+    }
+
+    /// Waits for what fills the buffer in the background; its error, if it failed.
+    pub fn settled(&self) -> Result<()> {
+        self.pending.as_ref().map_or(Ok(()), |pending| pending.wait())
     }
 
     pub fn upload(&mut self, offset: usize, src: &[u8]) -> Result<()> {

@@ -21,6 +21,7 @@ struct Inner {
     op: Cow<'static, str>,
     message: String,
     location: Option<&'static Location<'static>>,
+    member: Option<usize>,
 }
 
 /// The kinds of [`Error`], for programs that react to them.
@@ -49,6 +50,8 @@ pub enum ErrorKind {
     Build,
     /// A failure that the driver reported.
     Driver,
+    /// A member of a group that did not finish in time.
+    Deadline,
 }
 
 impl Error {
@@ -58,7 +61,13 @@ impl Error {
         op: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Error {
-        Error(Arc::new(Inner { kind, op: op.into(), message: message.into(), location: None }))
+        Error(Arc::new(Inner {
+            kind,
+            op: op.into(),
+            message: message.into(),
+            location: None,
+            member: None,
+        }))
     }
 
     pub(crate) fn shape(op: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
@@ -81,6 +90,24 @@ impl Error {
         let mut inner = (*self.0).clone();
         inner.location = Some(location);
         Error(Arc::new(inner))
+    }
+
+    /// The same error as one of a group's member.
+    pub(crate) fn of_member(self, op: &'static str, member: usize, name: &str) -> Error {
+        if self.0.member.is_some() {
+            return self;
+        }
+        let message = match self.0.op == op {
+            true => format!("member {member} ({name}): {}", self.0.message),
+            false => format!("member {member} ({name}): {}: {}", self.0.op, self.0.message),
+        };
+        let inner = Inner { op: op.into(), message, member: Some(member), ..(*self.0).clone() };
+        Error(Arc::new(inner))
+    }
+
+    /// The member of a [`Group`](crate::Group) that failed.
+    pub fn member(&self) -> Option<usize> {
+        self.0.member
     }
 
     /// The kind, for programs that react to it.

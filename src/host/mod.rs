@@ -4,6 +4,8 @@ pub(crate) mod eval;
 mod lanes;
 pub(crate) mod reduce;
 
+pub(crate) use lanes::{maximum, minimum};
+
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;

@@ -551,7 +551,7 @@ fn unary(op: Unary, dtype: DType, a: &str) -> String {
     }
 }
 
-fn binary(op: Binary, dtype: DType, a: &str, b: &str) -> String {
+pub(crate) fn binary(op: Binary, dtype: DType, a: &str, b: &str) -> String {
     use Binary::*;
     let c = compute(dtype);
     let float = dtype.is_float();

@@ -4,6 +4,7 @@
 use super::codegen;
 use crate::device::{Backing, Device};
 use crate::element::DType;
+use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use std::collections::BTreeMap;
@@ -21,6 +22,15 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
+    Family {
+        name: "combine",
+        by: "combine.rs",
+        kernels: &["combine", "share"],
+        types: |dtype| {
+            let vec = (16 / dtype.size()).max(2);
+            Some(combine::types(dtype, vec, "return (a < b) ? a : b;"))
+        },
+    },
     Family {
         name: "conv2d",
         by: "conv2d.rs",

@@ -1,5 +1,6 @@
 //! Operations: a file a family, each with its check, its host half and its OpenCL half.
 
+pub(crate) mod combine;
 pub(crate) mod conv2d;
 pub(crate) mod copy;
 pub mod limits;

@@ -190,7 +190,8 @@ impl<'a, T: Number> Product<'a, T> {
             ));
         }
         let raw = out.raw_mut();
-        if raw.layout.is_contiguous() && Arc::get_mut(&mut raw.buffer).is_some() {
+        let sound = raw.buffer.settled().is_ok() && raw.layout.is_contiguous();
+        if sound && Arc::get_mut(&mut raw.buffer).is_some() {
             return plan.run(raw);
         }
         let layout = Layout::contiguous(&plan.shapes.out);

@@ -1,0 +1,109 @@
+//! What a call in the background comes to.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Shared by a call's handle, the arrays that it fills, and those who fill them.
+pub(crate) struct Completion {
+    op: &'static str,
+    /// When it was called: the deadline counts from here, time in the queue included.
+    start: Instant,
+    deadline: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    outcome: Option<Result<()>>,
+    seconds: f64,
+    /// The first arguments of those who have not finished, for the message when nobody answers.
+    working: Vec<(usize, String)>,
+}
+
+/// Beyond the deadline, until those who wait no longer count on the workers to tell them.
+const GRACE: Duration = Duration::from_millis(500);
+
+impl Completion {
+    pub fn new(op: &'static str, deadline: Duration, working: Vec<(usize, String)>) -> Completion {
+        let state = Mutex::new(State { working, ..State::default() });
+        Completion { op, start: Instant::now(), deadline, state, changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is one assignment, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operation that users called.
+    pub fn op(&self) -> &'static str {
+        self.op
+    }
+
+    /// What is left until the deadline.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline.checked_sub(self.start.elapsed())
+    }
+
+    /// The error of a member that did not finish in time.
+    pub fn late(&self, member: usize, name: &str) -> Error {
+        let text = format!(
+            "did not finish within {:?}; repeat with a longer `with_deadline`, or go on with `without({member})`",
+            self.deadline
+        );
+        Error::new(ErrorKind::Deadline, self.op, text).of_member(self.op, member, name)
+    }
+
+    /// Sets the outcome; the first one stays.
+    pub fn set(&self, outcome: Result<()>) {
+        let mut state = self.state();
+        if state.outcome.is_none() {
+            state.seconds = self.start.elapsed().as_secs_f64();
+            state.outcome = Some(outcome);
+            self.changed.notify_all();
+        }
+    }
+
+    /// A member has done its part.
+    pub fn finished(&self, member: usize) {
+        self.state().working.retain(|(m, _)| *m != member);
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state().outcome.is_some()
+    }
+
+    pub fn failed(&self) -> bool {
+        matches!(self.state().outcome, Some(Err(_)))
+    }
+
+    /// From the call to its end.
+    pub fn seconds(&self) -> Option<f64> {
+        let state = self.state();
+        matches!(state.outcome, Some(Ok(()))).then_some(state.seconds)
+    }
+
+    /// Waits for the outcome, but never much longer than the deadline.
+    pub fn wait(&self) -> Result<()> {
+        let mut state = self.state();
+        loop {
+            if let Some(outcome) = &state.outcome {
+                return outcome.clone();
+            }
+            let left = (self.deadline + GRACE).checked_sub(self.start.elapsed());
+            let Some(left) = left else {
+                // Whoever should have noticed is stuck in a call of its driver.
+                let (member, name) =
+                    state.working.first().cloned().unwrap_or((0, "unknown".to_string()));
+                drop(state);
+                self.set(Err(self.late(member, &name)));
+                state = self.state();
+                continue;
+            };
+            let (next, _) =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Carries out plans: a worker thread a member, and jobs that they share.
+//!
+//! A worker does its member's tasks in their order. A task that has to wait for others sleeps on the
+//! job's condition variable; whatever fails, or a deadline that passes, cancels the job, and all of
+//! its workers leave it. Workers take jobs in one order, in which they were handed in, so no two
+//! jobs wait for each other.
+//!
+//! A job ends when its last worker lets go of it: only then are its arrays the caller's alone.
+
+use super::completion::Completion;
+use super::cut::Region;
+use super::link;
+use super::plan::{Plan, Task};
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::combine::{Combine, Part, Share};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a member has in a job.
+pub(crate) struct Store {
+    pub device: Device,
+    /// What the user passed, and its first element in the buffer.
+    pub input: Option<(Arc<Buffer>, usize)>,
+    pub result: Option<Arc<Buffer>>,
+    pub scratch: Option<Buffer>,
+    pub temp: Option<Buffer>,
+}
+
+pub(crate) struct Job {
+    pub plan: Plan,
+    pub stores: Vec<Store>,
+    /// Absent where nothing is combined.
+    pub combine: Option<Arc<Combine>>,
+    /// What results are divided by in the end, where that is more than 1.
+    pub divisor: usize,
+    /// Bytes of an element.
+    pub size: usize,
+    /// Bytes that are on their way at once; 0 lets the link choose.
+    pub chunk: usize,
+    pub completion: Arc<Completion>,
+    pub done: Progress,
+    #[cfg(test)]
+    pub fault: Option<super::fault::Fault>,
+}
+
+/// Which tasks are done.
+#[derive(Default)]
+pub(crate) struct Progress {
+    tasks: Mutex<Vec<bool>>,
+    changed: Condvar,
+    cancelled: AtomicBool,
+}
+
+impl Progress {
+    pub fn new(tasks: usize) -> Progress {
+        Progress { tasks: Mutex::new(vec![false; tasks]), ..Progress::default() }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark(&self, task: usize) {
+        self.tasks()[task] = true;
+        self.changed.notify_all();
+    }
+
+    /// Lets everybody who waits go.
+    fn cancel(&self) {
+        let guard = self.tasks();
+        self.cancelled.store(true, Ordering::Release);
+        drop(guard);
+        self.changed.notify_all();
+    }
+
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
+/// Why a worker leaves a job before its end.
+pub(crate) enum Stop {
+    /// Somebody else failed.
+    Cancelled,
+    /// The deadline has passed; this member is, or was waiting for, the one that is late.
+    Late,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Stop {
+        Stop::Failed(e)
+    }
+}
+
+impl Job {
+    /// Whether to go on.
+    pub fn go_on(&self) -> Result<(), Stop> {
+        if self.done.cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        match self.completion.time_left() {
+            Some(_) => Ok(()),
+            None => Err(Stop::Late),
+        }
+    }
+
+    /// The part of a member's memory at a place.
+    pub fn part(&self, member: usize, at: super::cut::At) -> Result<Part<'_>> {
+        let store = &self.stores[member];
+        let (buffer, first) = match at.region {
+            Region::Input => match &store.input {
+                Some((buffer, first)) => (Some(&**buffer), *first),
+                None => (None, 0),
+            },
+            Region::Result => (store.result.as_deref(), 0),
+            Region::Scratch => (store.scratch.as_ref(), 0),
+            Region::Temp => (store.temp.as_ref(), 0),
+        };
+        let buffer = buffer.ok_or_else(|| {
+            let text = format!("member {member} has no {:?} in this plan", at.region);
+            Error::new(ErrorKind::Argument, self.completion.op(), text)
+        })?;
+        Ok(Part { buffer, offset: first + at.offset })
+    }
+
+    /// Sleeps until the tasks are done.
+    fn wait_for(&self, after: &[usize]) -> Result<(), Stop> {
+        let mut tasks = self.done.tasks();
+        while !after.iter().all(|&t| tasks[t]) {
+            if self.done.cancelled() {
+                return Err(Stop::Cancelled);
+            }
+            let Some(left) = self.completion.time_left() else {
+                // Late is who was to do the first task that is missing and waits for nobody itself.
+                let mut late = after.iter().copied().find(|&t| !tasks[t]);
+                while let Some(t) = late {
+                    let before = self.before(t);
+                    match before.iter().copied().find(|&b| !tasks[b]) {
+                        Some(b) => late = Some(b),
+                        None => break,
+                    }
+                }
+                let member = late.map_or(0, |t| self.plan.tasks[t].to);
+                return Err(Stop::Failed(self.late(member)));
+            };
+            let slice = left.min(Duration::from_millis(100));
+            let waited = self.done.changed.wait_timeout(tasks, slice);
+            tasks = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// All that a task waits for: others', and its member's own before it.
+    fn before(&self, task: usize) -> Vec<usize> {
+        let own = &self.plan.of[self.plan.tasks[task].to];
+        let earlier = own.iter().copied().take_while(|&t| t != task);
+        earlier.chain(self.plan.tasks[task].after.iter().copied()).collect()
+    }
+
+    fn late(&self, member: usize) -> Error {
+        self.completion.late(member, &self.stores[member].device.to_string())
+    }
+
+    fn work(&self, member: usize, state: &mut link::State) -> Result<(), Stop> {
+        for &t in &self.plan.of[member] {
+            let task: &Task = &self.plan.tasks[t];
+            self.wait_for(&task.after)?;
+            self.go_on()?;
+            #[cfg(test)]
+            if let Some(fault) = &self.fault {
+                fault.strike(self, member, t)?;
+            }
+            link::carry(self, task, state)?;
+            self.done.mark(t);
+        }
+        self.end(member)
+    }
+
+    /// What a member does once all its elements have come.
+    fn end(&self, member: usize) -> Result<(), Stop> {
+        let store = &self.stores[member];
+        if let (Some(combine), Some(buffer), Some(n)) =
+            (&self.combine, &store.result, self.plan.result[member])
+            && self.divisor > 1
+            && n > 0
+        {
+            // Nobody reads a result that is complete but not divided: this runs after all tasks.
+            self.wait_for_readers(member)?;
+            let part = Part { buffer, offset: 0 };
+            let (op, count) = (self.completion.op(), self.divisor);
+            Share { op, combine, part, n, count }.run()?;
+        }
+        link::settle(self, member)
+    }
+
+    /// Until nobody will read this member's memory any more.
+    fn wait_for_readers(&self, member: usize) -> Result<(), Stop> {
+        let tasks = self.plan.tasks.iter().enumerate();
+        let readers: Vec<usize> =
+            tasks.filter(|(_, t)| t.from == member && t.to != member).map(|(k, _)| k).collect();
+        self.wait_for(&readers)
+    }
+
+    /// Does a member's part and tells what came of it.
+    fn run(&self, member: usize, state: &mut link::State) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(member, state)));
+        let op = self.completion.op();
+        let name = || self.stores[member].device.to_string();
+        let error = match worked {
+            Ok(Ok(())) => {
+                self.completion.finished(member);
+                return;
+            }
+            Ok(Err(Stop::Cancelled)) => {
+                self.completion.finished(member);
+                return;
+            }
+            Ok(Err(Stop::Late)) => self.late(member),
+            Ok(Err(Stop::Failed(e))) => e.of_member(op, member, &name()),
+            Err(panic) => {
+                let said = panic
+                    .downcast_ref::<&str>()
+                    .map(|s| (*s).to_string())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_default();
+                let operator = self.combine.as_ref().map_or("", |c| c.name.as_str());
+                let text = format!("the operator {operator:?} panicked: {said}");
+                Error::new(ErrorKind::Argument, op, text).of_member(op, member, &name())
+            }
+        };
+        log::debug!("{error}");
+        self.completion.set(Err(error));
+        self.done.cancel();
+        self.completion.finished(member);
+    }
+
+    /// Lets go of a job; whoever is the last tells that it has ended.
+    fn release(job: Arc<Job>) {
+        if let Some(job) = Arc::into_inner(job) {
+            let completion = job.completion.clone();
+            // The arrays first, so that who was waiting for them has them alone.
+            drop(job);
+            completion.set(Ok(()));
+        }
+    }
+}
+
+/// The threads of a group. They start when they have something to do, and end with the group.
+pub(crate) struct Workers {
+    threads: Mutex<Vec<Option<(Sender<Arc<Job>>, JoinHandle<()>)>>>,
+}
+
+impl Workers {
+    pub fn new(members: usize) -> Workers {
+        Workers { threads: Mutex::new((0..members).map(|_| None).collect()) }
+    }
+
+    /// Hands a job to all whom it concerns, and returns.
+    pub fn submit(&self, job: Job) -> Result<()> {
+        let (op, job) = (job.completion.op(), Arc::new(job));
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy: Vec<usize> = (0..job.stores.len()).filter(|&m| job.concerns(m)).collect();
+        for &m in &busy {
+            if threads[m].is_none() {
+                threads[m] = Some(start(op, m)?);
+            }
+        }
+        // One lock for all sends: every worker gets jobs in the same order.
+        for &m in &busy {
+            let sent = threads[m].as_ref().map(|(sender, _)| sender.send(job.clone()));
+            if !matches!(sent, Some(Ok(()))) {
+                let text = "its worker thread has ended; make a new group";
+                let name = job.stores[m].device.to_string();
+                let error = Error::new(ErrorKind::Driver, op, text).of_member(op, m, &name);
+                job.completion.set(Err(error.clone()));
+                job.done.cancel();
+                return Err(error);
+            }
+        }
+        drop(threads);
+        Job::release(job);
+        Ok(())
+    }
+}
+
+impl Job {
+    fn concerns(&self, member: usize) -> bool {
+        let divides = self.divisor > 1 && self.plan.result[member].is_some_and(|n| n > 0);
+        !self.plan.of[member].is_empty() || divides
+    }
+}
+
+fn start(op: &'static str, member: usize) -> Result<(Sender<Arc<Job>>, JoinHandle<()>)> {
+    let (sender, jobs) = channel::<Arc<Job>>();
+    let thread = std::thread::Builder::new().name(format!("clan-member-{member}"));
+    let spawned = thread.spawn(move || {
+        let mut state = link::State::default();
+        while let Ok(job) = jobs.recv() {
+            job.run(member, &mut state);
+            Job::release(job);
+        }
+    });
+    let handle = spawned.map_err(|e| {
+        Error::new(ErrorKind::OutOfMemory, op, format!("no thread for member {member}: {e}"))
+    })?;
+    Ok((sender, handle))
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // All are told before any is waited for: they wait for each other.
+        let handles: Vec<JoinHandle<()>> = threads
+            .drain(..)
+            .flatten()
+            .map(|(sender, handle)| {
+                drop(sender);
+                handle
+            })
+            .collect();
+        for handle in handles {
+            // Bounded: a worker gives a job up at its deadline. Panics were caught.
+            if handle.join().is_err() {
+                log::debug!("a group's worker ended by a panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Ways for elements to move from one member to another.
+//!
+//! | from | to | how |
+//! |---|---|---|
+//! | host | host | combined or copied from the sender's memory by rayon |
+//! | a device | the same device | a kernel or a copy on its queue |
+//! | host | device | uploaded from the sender's memory |
+//! | device | host | downloaded into the receiver's memory |
+//! | device | another device | through pinned memory of the host, in chunks that overlap |
+
+mod host;
+
+use super::engine::{Job, Stop};
+use super::plan::{Plan, Task};
+#[cfg(feature = "opencl")]
+use super::schedule::Action;
+#[cfg(feature = "opencl")]
+use crate::device::Backing;
+use crate::device::Device;
+use crate::error::Result;
+use crate::ops::combine::Combine;
+
+/// What a worker keeps between jobs.
+#[derive(Default)]
+pub(crate) struct State {}
+
+/// Carries a task out; its elements have arrived when this returns, or are ordered before all that
+/// the receiver's device does from now on.
+pub(crate) fn carry(job: &Job, task: &Task, _state: &mut State) -> Result<(), Stop> {
+    host::carry(job, task)
+}
+
+/// Builds what a member's device needs to combine, so that an operator that is refused is refused before
+/// anything moves. A user's operator is built on every device; the crate's own where they combine.
+pub(crate) fn prepare(
+    op: &'static str,
+    combine: &Combine,
+    plan: &Plan,
+    member: usize,
+    device: &Device,
+) -> Result<()> {
+    device.require(op, combine.dtype)?;
+    #[cfg(feature = "opencl")]
+    if let Backing::OpenCl(cl) = device.backing() {
+        let combines = |&t: &usize| plan.tasks[t].action != Action::Copy;
+        if combine.own.is_none() || plan.of[member].iter().any(combines) {
+            combine.build(op, cl)?;
+        }
+    }
+    let _ = (plan, member);
+    Ok(())
+}
+
+/// Returns when a member's device has finished all that it was given.
+pub(crate) fn settle(_job: &Job, _member: usize) -> Result<(), Stop> {
+    Ok(())
+}

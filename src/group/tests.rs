@@ -1,0 +1,217 @@
+//! Collectives over host members, against plain loops over vectors. Floats are small integers, so
+//! that any order of combining is exact.
+
+use super::schedule::{Algorithm as A, Collective as C, Schedule};
+use super::*;
+use crate::array::DeviceArray;
+use crate::element::{Element, Number};
+
+const HOST: fn() -> Device = Device::host;
+
+const ALGORITHMS: [A; 13] = [
+    A::Star,
+    A::Tree { radix: 2 },
+    A::Tree { radix: 3 },
+    A::Tree { radix: 8 },
+    A::Chain { segments: 1 },
+    A::Chain { segments: 2 },
+    A::Chain { segments: 5 },
+    A::Ring,
+    A::Doubling,
+    A::Halving,
+    A::ScatterGather,
+    A::Pairwise,
+    A::Bruck,
+];
+
+fn hosts(p: usize) -> Group {
+    Group::new(vec![HOST(); p]).unwrap()
+}
+
+/// What member `m` has in place `i`.
+fn value(m: usize, i: usize) -> i64 {
+    ((m * 7 + i * 3 + m * i) % 11) as i64 - 3
+}
+
+fn values(m: usize, n: usize) -> Vec<f32> {
+    (0..n).map(|i| value(m, i) as f32).collect()
+}
+
+fn parts(p: usize, n: usize) -> Vec<DeviceArray<f32>> {
+    (0..p).map(|m| DeviceArray::from_slice(&HOST(), &values(m, n)).unwrap()).collect()
+}
+
+/// Sums of the members in a range, for every place.
+fn sums(members: std::ops::Range<usize>, n: usize) -> Vec<f32> {
+    (0..n).map(|i| members.clone().map(|m| value(m, i) as f32).sum()).collect()
+}
+
+fn all<T: Element>(arrays: &[DeviceArray<T>]) -> Vec<Vec<T>> {
+    arrays.iter().map(|a| a.to_vec().unwrap()).collect()
+}
+
+/// The rows of member `m` when `n` are dealt out.
+fn share(n: usize, p: usize, m: usize) -> std::ops::Range<usize> {
+    let start = |m: usize| m * (n / p) + m.min(n % p);
+    start(m)..start(m + 1)
+}
+
+/// Runs one collective of `n` elements a member and checks every result.
+fn check(group: &Group, c: C, n: usize, in_place: bool) {
+    let p = group.len();
+    let mut x = parts(p, n);
+    let before = all(&x);
+    let what =
+        format!("{c:?} of {n} over {p} by {:?}, in place {in_place}", group.settings.algorithm);
+    let sum = ReduceOp::Sum;
+    let got = |call: Result<Call<f32>>| {
+        let call = call.unwrap_or_else(|e| panic!("{what}: {e}"));
+        all(&call.wait().unwrap_or_else(|e| panic!("{what}: {e}")))
+    };
+    let mut placed = |call: fn(&Group, &mut [DeviceArray<f32>], C) -> Result<Call<f32>>| {
+        let call = call(group, &mut x, c).unwrap_or_else(|e| panic!("{what}: {e}"));
+        // Read before the end was waited for.
+        let now = all(&x);
+        assert_eq!(all(&call.into_inputs()), before, "{what}: the inputs");
+        now
+    };
+    let whole = |m: usize| sums(m..m + 1, n);
+    let joined: Vec<f32> = (0..p).flat_map(whole).collect();
+    let (result, want): (Vec<Vec<f32>>, Vec<Vec<f32>>) = match (c, in_place) {
+        (C::Broadcast { root }, false) => {
+            (got(group.broadcast(&x[root], root)), vec![whole(root); p])
+        }
+        (C::Broadcast { root }, true) => (
+            placed(|g, x, c| match c {
+                C::Broadcast { root } => g.broadcast_in_place(x, root),
+                _ => unreachable!(),
+            }),
+            vec![whole(root); p],
+        ),
+        (C::Reduce { root }, false) => (got(group.reduce(&x, root, sum)), vec![sums(0..p, n)]),
+        (C::Reduce { root }, true) => {
+            let mut want: Vec<_> = (0..p).map(whole).collect();
+            want[root] = sums(0..p, n);
+            let call = |g: &Group, x: &mut [DeviceArray<f32>], c| match c {
+                C::Reduce { root } => g.reduce_in_place(x, root, ReduceOp::Sum),
+                _ => unreachable!(),
+            };
+            (placed(call), want)
+        }
+        (C::AllReduce, false) => (got(group.all_reduce(&x, sum)), vec![sums(0..p, n); p]),
+        (C::AllReduce, true) => {
+            (placed(|g, x, _| g.all_reduce_in_place(x, ReduceOp::Sum)), vec![sums(0..p, n); p])
+        }
+        (C::ReduceScatter, _) => {
+            let want = (0..p).map(|m| sums(0..p, n)[share(n, p, m)].to_vec()).collect();
+            let got = match in_place {
+                false => got(group.reduce_scatter(&x, sum)),
+                true => placed(|g, x, _| g.reduce_scatter_in_place(x, ReduceOp::Sum)),
+            };
+            (got, want)
+        }
+        (C::AllGather, false) => (got(group.all_gather(&x)), vec![joined; p]),
+        (C::AllGather, true) => (placed(|g, x, _| g.all_gather_in_place(x)), vec![joined; p]),
+        (C::Scatter { root }, _) => {
+            let want = (0..p).map(|m| whole(root)[share(n, p, m)].to_vec()).collect();
+            (got(group.scatter(&x[root], root)), want)
+        }
+        (C::Gather { root }, _) => (got(group.gather(&x, root)), vec![joined]),
+        (C::AllToAll, _) => {
+            let want = (0..p)
+                .map(|m| (0..p).flat_map(|i| whole(i)[share(n, p, m)].to_vec()).collect())
+                .collect();
+            let got = match in_place {
+                false => got(group.all_to_all(&x)),
+                true => placed(|g, x, _| g.all_to_all_in_place(x)),
+            };
+            (got, want)
+        }
+        (C::Scan, false) => (got(group.scan(&x, sum)), (0..p).map(|m| sums(0..m + 1, n)).collect()),
+        (C::Scan, true) => (
+            placed(|g, x, _| g.scan_in_place(x, ReduceOp::Sum)),
+            (0..p).map(|m| sums(0..m + 1, n)).collect(),
+        ),
+        (C::ExclusiveScan, false) => {
+            (got(group.exclusive_scan(&x, sum)), (0..p).map(|m| sums(0..m, n)).collect())
+        }
+        (C::ExclusiveScan, true) => (
+            placed(|g, x, _| g.exclusive_scan_in_place(x, ReduceOp::Sum)),
+            (0..p).map(|m| sums(0..m, n)).collect(),
+        ),
+    };
+    assert!(result == want, "{what}: {result:?}, not {want:?}");
+    if !in_place {
+        assert_eq!(all(&x), before, "{what}: the inputs");
+    }
+}
+
+fn collectives(root: usize) -> [C; 10] {
+    [
+        C::Broadcast { root },
+        C::Reduce { root },
+        C::AllReduce,
+        C::ReduceScatter,
+        C::AllGather,
+        C::Scatter { root },
+        C::Gather { root },
+        C::AllToAll,
+        C::Scan,
+        C::ExclusiveScan,
+    ]
+}
+
+#[test]
+fn every_collective_by_every_algorithm() {
+    let mut made = 0;
+    for p in 1..=9 {
+        let group = hosts(p);
+        for a in ALGORITHMS {
+            let group = group.with_algorithm(a);
+            for root in [0, p / 2, p - 1] {
+                for (k, c) in collectives(root).into_iter().enumerate() {
+                    let rooted = !matches!(
+                        c,
+                        C::AllReduce
+                            | C::ReduceScatter
+                            | C::AllGather
+                            | C::AllToAll
+                            | C::Scan
+                            | C::ExclusiveScan
+                    );
+                    if Schedule::new(c, a, p).is_none() || (root > 0 && !rooted) {
+                        continue;
+                    }
+                    for n in [0, 1, p - 1, p, 3 * p + 2, 301] {
+                        check(&group, c, n, (n + k + root) % 2 == 0);
+                        made += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(made > 2000, "{made}");
+}
+
+#[test]
+fn the_algorithm_that_is_picked() {
+    for p in 1..=9 {
+        let group = hosts(p);
+        for c in collectives(p / 2) {
+            for n in [0, 1, p - 1, 1000] {
+                check(&group, c, n, false);
+                check(&group, c, n, true);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_elements() {
+    let group = hosts(3);
+    for c in collectives(1) {
+        check(&group, c, 1_000_003, c == C::AllReduce);
+    }
+    let group = hosts(5).with_algorithm(A::Doubling);
+    check(&group, C::AllReduce, 1_000_003, true);
+}
