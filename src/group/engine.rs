@@ -164,11 +164,12 @@ impl Job {
         earlier.chain(self.plan.tasks[task].after.iter().copied()).collect()
     }
 
-    fn late(&self, member: usize) -> Error {
+    /// The error of a member that is late.
+    pub fn late(&self, member: usize) -> Error {
         self.completion.late(member, &self.stores[member].device.to_string())
     }
 
-    fn work(&self, member: usize, state: &mut link::State) -> Result<(), Stop> {
+    fn work(self: &Arc<Job>, member: usize) -> Result<(), Stop> {
         for &t in &self.plan.of[member] {
             let task: &Task = &self.plan.tasks[t];
             self.wait_for(&task.after)?;
@@ -177,14 +178,14 @@ impl Job {
             if let Some(fault) = &self.fault {
                 fault.strike(self, member, t)?;
             }
-            link::carry(self, task, state)?;
+            link::carry(self, task)?;
             self.done.mark(t);
         }
         self.end(member)
     }
 
     /// What a member does once all its elements have come.
-    fn end(&self, member: usize) -> Result<(), Stop> {
+    fn end(self: &Arc<Job>, member: usize) -> Result<(), Stop> {
         let store = &self.stores[member];
         if let (Some(combine), Some(buffer), Some(n)) =
             (&self.combine, &store.result, self.plan.result[member])
@@ -209,8 +210,8 @@ impl Job {
     }
 
     /// Does a member's part and tells what came of it.
-    fn run(&self, member: usize, state: &mut link::State) {
-        let worked = catch_unwind(AssertUnwindSafe(|| self.work(member, state)));
+    fn run(self: &Arc<Job>, member: usize) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(member)));
         let op = self.completion.op();
         let name = || self.stores[member].device.to_string();
         let error = match worked {
@@ -301,9 +302,8 @@ fn start(op: &'static str, member: usize) -> Result<(Sender<Arc<Job>>, JoinHandl
     let (sender, jobs) = channel::<Arc<Job>>();
     let thread = std::thread::Builder::new().name(format!("clan-member-{member}"));
     let spawned = thread.spawn(move || {
-        let mut state = link::State::default();
         while let Ok(job) = jobs.recv() {
-            job.run(member, &mut state);
+            job.run(member);
             Job::release(job);
         }
     });

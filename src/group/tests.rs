@@ -4,7 +4,7 @@
 use super::schedule::{Algorithm as A, Collective as C, Schedule};
 use super::*;
 use crate::array::DeviceArray;
-use crate::element::{Element, Number};
+use crate::element::Element;
 
 const HOST: fn() -> Device = Device::host;
 
@@ -37,8 +37,9 @@ fn values(m: usize, n: usize) -> Vec<f32> {
     (0..n).map(|i| value(m, i) as f32).collect()
 }
 
-fn parts(p: usize, n: usize) -> Vec<DeviceArray<f32>> {
-    (0..p).map(|m| DeviceArray::from_slice(&HOST(), &values(m, n)).unwrap()).collect()
+fn parts(group: &Group, n: usize) -> Vec<DeviceArray<f32>> {
+    let part = |(m, d)| DeviceArray::from_slice(d, &values(m, n)).unwrap();
+    group.members().iter().enumerate().map(part).collect()
 }
 
 /// Sums of the members in a range, for every place.
@@ -59,7 +60,7 @@ fn share(n: usize, p: usize, m: usize) -> std::ops::Range<usize> {
 /// Runs one collective of `n` elements a member and checks every result.
 fn check(group: &Group, c: C, n: usize, in_place: bool) {
     let p = group.len();
-    let mut x = parts(p, n);
+    let mut x = parts(group, n);
     let before = all(&x);
     let what =
         format!("{c:?} of {n} over {p} by {:?}, in place {in_place}", group.settings.algorithm);
@@ -214,4 +215,48 @@ fn many_elements() {
     }
     let group = hosts(5).with_algorithm(A::Doubling);
     check(&group, C::AllReduce, 1_000_003, true);
+}
+
+/// The OpenCL devices that are there, or none after a word about it.
+fn devices() -> Vec<Device> {
+    let devices: Vec<Device> = Device::all().into_iter().filter(|d| !d.is_host()).collect();
+    if devices.is_empty() {
+        let required = std::env::var("CLAN_TEST_REQUIRE").is_ok_and(|v| v.contains("opencl"));
+        assert!(!required, "CLAN_TEST_REQUIRE asks for an OpenCL device");
+        println!("skipped: no OpenCL device");
+    }
+    devices
+}
+
+/// Groups of whatever devices there are: several, with the host between them, one twice.
+fn mixed() -> Vec<Group> {
+    let devices = devices();
+    let Some(first) = devices.first().cloned() else { return Vec::new() };
+    let mut with_host: Vec<Device> = devices.iter().take(3).cloned().collect();
+    with_host.insert(1, HOST());
+    with_host.push(HOST());
+    let some = devices.into_iter().cycle().take(3).collect::<Vec<_>>();
+    let groups = [some, with_host, vec![first.clone(), HOST(), first]];
+    groups.into_iter().map(|g| Group::new(g).unwrap()).collect()
+}
+
+#[test]
+fn devices_by_every_algorithm() {
+    for group in mixed() {
+        let p = group.len();
+        for a in ALGORITHMS {
+            // Chunks of 64 elements: the lengths below are several.
+            let group = group.with_algorithm(a).with_chunk(256);
+            for c in collectives(p - 1) {
+                if Schedule::new(c, a, p).is_some() {
+                    check(&group, c, 2, true);
+                    check(&group, c, 1003, false);
+                }
+            }
+        }
+        for c in collectives(1) {
+            check(&group, c, 0, false);
+            check(&group, c, 300_001, false);
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod kernels;
 pub(crate) mod launch;
 pub(crate) mod program;
 mod quirks;
+pub(crate) mod stream;
 
 pub(crate) use discover::discover;
 pub(crate) use launch::Launch;
@@ -41,6 +42,7 @@ pub(crate) struct ClDevice {
     pub tuned: OnceLock<crate::tune::Table>,
     /// What was found out about the device by trying, by name.
     probes: Mutex<HashMap<&'static str, bool>>,
+    streams: stream::Streams,
 }
 
 /// How element-wise and reducing kernels are shaped for a device.
@@ -137,12 +139,18 @@ impl ClBlock {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Several threads may note their uses of one block, parts of which belong to each: the latest
+    /// position counts, whoever notes it first.
     fn after_read(&self, position: u64) {
-        self.history().read = position;
+        let mut history = self.history();
+        history.read = history.read.max(position);
     }
 
     fn after_write(&self, position: u64, op: &'static str) {
-        *self.history() = History { write: position, read: 0, op: Some(op) };
+        let mut history = self.history();
+        if position > history.write {
+            (history.write, history.op) = (position, Some(op));
+        }
     }
 }
 
@@ -186,6 +194,7 @@ impl ClDevice {
             programs: Programs::default(),
             tuned: OnceLock::new(),
             probes: Mutex::default(),
+            streams: stream::Streams::default(),
         }
     }
 
@@ -572,10 +581,12 @@ impl Backend for ClDevice {
         runtime
             .finish()
             .and_then(|()| core::finish(&runtime.transfer))
+            .and_then(|()| self.finish_streams())
             .map_err(|e| failure("wait", "clFinish", &e))
     }
 
     fn trim(&self) {
+        self.trim_streams();
         self.release_cache();
     }
 

@@ -9,6 +9,8 @@
 //! | device | another device | through pinned memory of the host, in chunks that overlap |
 
 mod host;
+#[cfg(feature = "opencl")]
+mod staged;
 
 use super::engine::{Job, Stop};
 use super::plan::{Plan, Task};
@@ -19,14 +21,15 @@ use crate::device::Backing;
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::combine::Combine;
-
-/// What a worker keeps between jobs.
-#[derive(Default)]
-pub(crate) struct State {}
+use std::sync::Arc;
 
 /// Carries a task out; its elements have arrived when this returns, or are ordered before all that
 /// the receiver's device does from now on.
-pub(crate) fn carry(job: &Job, task: &Task, _state: &mut State) -> Result<(), Stop> {
+pub(crate) fn carry(job: &Arc<Job>, task: &Task) -> Result<(), Stop> {
+    #[cfg(feature = "opencl")]
+    if !(job.stores[task.from].device.is_host() && job.stores[task.to].device.is_host()) {
+        return staged::carry(job, task);
+    }
     host::carry(job, task)
 }
 
@@ -52,6 +55,11 @@ pub(crate) fn prepare(
 }
 
 /// Returns when a member's device has finished all that it was given.
-pub(crate) fn settle(_job: &Job, _member: usize) -> Result<(), Stop> {
+pub(crate) fn settle(job: &Arc<Job>, member: usize) -> Result<(), Stop> {
+    #[cfg(feature = "opencl")]
+    if let Backing::OpenCl(cl) = job.stores[member].device.backing() {
+        return staged::settle(job, member, cl);
+    }
+    let _ = (job, member);
     Ok(())
 }
