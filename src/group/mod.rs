@@ -31,6 +31,8 @@ mod engine;
 #[cfg(test)]
 mod fault;
 mod link;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod operator;
 mod plan;
 mod ragged;
@@ -41,6 +43,8 @@ mod tests;
 
 pub use call::Call;
 pub(crate) use completion::Completion;
+#[cfg(feature = "mpi")]
+pub use mpi::MpiGroup;
 pub use operator::{Operator, ReduceOp, UserOp};
 
 use crate::device::Device;

@@ -134,6 +134,11 @@ impl<T: Element> UserOp<T> {
         UserOp { combine: Arc::new(Combine::user(name.into(), body, host)), identity: None }
     }
 
+    /// The name that it was given.
+    pub fn name(&self) -> &str {
+        &self.combine.name
+    }
+
     /// The same operator, which must be applied in the order of the members.
     pub fn ordered(self) -> UserOp<T> {
         UserOp { combine: Arc::new(self.combine.in_order()), ..self }
