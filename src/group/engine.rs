@@ -9,6 +9,7 @@
 
 use super::completion::Completion;
 use super::cut::Region;
+use super::hub::{self, Item};
 use super::link;
 use super::plan::{Plan, Task};
 use crate::backend::Buffer;
@@ -16,7 +17,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::combine::{Combine, Part, Share};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -34,6 +35,8 @@ pub(crate) struct Store {
 
 pub(crate) struct Job {
     pub plan: Plan,
+    /// What the first worker does for all, in place of a plan's tasks.
+    pub hub: Option<Vec<Item>>,
     pub stores: Vec<Store>,
     /// Absent where nothing is combined.
     pub combine: Option<Arc<Combine>>,
@@ -55,11 +58,20 @@ pub(crate) struct Progress {
     tasks: Mutex<Vec<bool>>,
     changed: Condvar,
     cancelled: AtomicBool,
+    /// For every worker the member whose device it waits for, plus one; 0 for none.
+    device: Vec<AtomicUsize>,
 }
 
 impl Progress {
-    pub fn new(tasks: usize) -> Progress {
-        Progress { tasks: Mutex::new(vec![false; tasks]), ..Progress::default() }
+    pub fn new(tasks: usize, members: usize) -> Progress {
+        let device = (0..members).map(|_| AtomicUsize::new(0)).collect();
+        Progress { tasks: Mutex::new(vec![false; tasks]), device, ..Progress::default() }
+    }
+
+    /// Notes whose device a worker waits for.
+    #[cfg(feature = "opencl")]
+    pub fn waits(&self, worker: usize, member: Option<usize>) {
+        self.device[worker].store(member.map_or(0, |m| m + 1), Ordering::Relaxed);
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<bool>> {
@@ -147,7 +159,9 @@ impl Job {
                         None => break,
                     }
                 }
-                let member = late.map_or(0, |t| self.plan.tasks[t].to);
+                let worker = late.map_or(0, |t| self.plan.tasks[t].to);
+                let device = self.done.device[worker].load(Ordering::Relaxed);
+                let member = device.checked_sub(1).unwrap_or(worker);
                 return Err(Stop::Failed(self.late(member)));
             };
             let slice = left.min(Duration::from_millis(100));
@@ -166,10 +180,13 @@ impl Job {
 
     /// The error of a member that is late.
     pub fn late(&self, member: usize) -> Error {
-        self.completion.late(member, &self.stores[member].device.to_string())
+        self.completion.late(member)
     }
 
     fn work(self: &Arc<Job>, member: usize) -> Result<(), Stop> {
+        if let Some(items) = &self.hub {
+            return hub::run(self, items);
+        }
         for &t in &self.plan.of[member] {
             let task: &Task = &self.plan.tasks[t];
             self.wait_for(&task.after)?;
@@ -213,7 +230,6 @@ impl Job {
     fn run(self: &Arc<Job>, member: usize) {
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(member)));
         let op = self.completion.op();
-        let name = || self.stores[member].device.to_string();
         let error = match worked {
             Ok(Ok(())) => {
                 self.completion.finished(member);
@@ -224,7 +240,7 @@ impl Job {
                 return;
             }
             Ok(Err(Stop::Late)) => self.late(member),
-            Ok(Err(Stop::Failed(e))) => e.of_member(op, member, &name()),
+            Ok(Err(Stop::Failed(e))) => self.completion.blame(member, e),
             Err(panic) => {
                 let said = panic
                     .downcast_ref::<&str>()
@@ -233,7 +249,7 @@ impl Job {
                     .unwrap_or_default();
                 let operator = self.combine.as_ref().map_or("", |c| c.name.as_str());
                 let text = format!("the operator {operator:?} panicked: {said}");
-                Error::new(ErrorKind::Argument, op, text).of_member(op, member, &name())
+                self.completion.blame(member, Error::new(ErrorKind::Argument, op, text))
             }
         };
         log::debug!("{error}");
@@ -278,8 +294,7 @@ impl Workers {
             let sent = threads[m].as_ref().map(|(sender, _)| sender.send(job.clone()));
             if !matches!(sent, Some(Ok(()))) {
                 let text = "its worker thread has ended; make a new group";
-                let name = job.stores[m].device.to_string();
-                let error = Error::new(ErrorKind::Driver, op, text).of_member(op, m, &name);
+                let error = job.completion.blame(m, Error::new(ErrorKind::Driver, op, text));
                 job.completion.set(Err(error.clone()));
                 job.done.cancel();
                 return Err(error);
@@ -293,6 +308,9 @@ impl Workers {
 
 impl Job {
     fn concerns(&self, member: usize) -> bool {
+        if let Some(items) = &self.hub {
+            return member == 0 && !items.is_empty();
+        }
         let divides = self.divisor > 1 && self.plan.result[member].is_some_and(|n| n > 0);
         !self.plan.of[member].is_empty() || divides
     }

@@ -324,3 +324,37 @@ impl ClDevice {
         }
     }
 }
+
+/// For tests: as long as it lives, the device does nothing of what it is given.
+#[cfg(test)]
+pub(crate) struct Stall(Event);
+
+#[cfg(test)]
+impl Drop for Stall {
+    fn drop(&mut self) {
+        let done = core::CommandExecutionStatus::Complete;
+        core::set_user_event_status(&self.0, done).unwrap();
+    }
+}
+
+#[cfg(test)]
+impl ClDevice {
+    pub fn stall(&self) -> Result<Stall> {
+        let runtime = self.runtime()?;
+        let event = core::create_user_event(&runtime.context)
+            .map_err(|e| failure("stall", "clCreateUserEvent", &e))?;
+        core::enqueue_marker_with_wait_list(
+            &runtime.compute,
+            Some(&event),
+            None::<&mut Event>,
+            None,
+        )
+        .map_err(|e| failure("stall", "clEnqueueMarkerWithWaitList", &e))?;
+        runtime.issue();
+        Ok(Stall(event))
+    }
+
+    pub fn quarantined(&self) -> usize {
+        lock(&self.streams.quarantine).len()
+    }
+}

@@ -10,7 +10,11 @@
 
 mod host;
 #[cfg(feature = "opencl")]
+pub(crate) mod relay;
+#[cfg(feature = "opencl")]
 mod staged;
+
+pub(crate) use host::pointer;
 
 use super::engine::{Job, Stop};
 use super::plan::{Plan, Task};
