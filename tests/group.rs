@@ -47,10 +47,13 @@ fn fold<T: Copy>(values: &[Vec<T>], f: impl Fn(T, T) -> T) -> Vec<T> {
     (0..values[0].len()).map(at).collect()
 }
 
+/// A plain function of two elements.
+type Plain<'a, T> = &'a dyn Fn(T, T) -> T;
+
 fn every<T: Element + Debug>(
     group: &Group,
     make: impl Fn(usize) -> T,
-    ops: &[(ReduceOp, &dyn Fn(T, T) -> T)],
+    ops: &[(ReduceOp, Plain<T>)],
 ) {
     let p = group.len();
     if !group.members().iter().all(|d| d.supports(T::DTYPE)) {
@@ -164,7 +167,7 @@ fn product(a: u64, b: u64) -> u64 {
     for k in 0..4 {
         let (row, column) = (k / 2 * 2, k % 2);
         let v = at(a, row) * at(b, column) + at(a, row + 1) * at(b, column + 2);
-        out |= v % PRIME << (16 * k);
+        out |= (v % PRIME) << (16 * k);
     }
     out
 }
@@ -186,7 +189,7 @@ fn matrices(p: usize, n: usize) -> Vec<Vec<u64>> {
     let mut state = 1u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (0..4).fold(0, |m, k| m | ((state >> (k * 13)) & 0xffff) % PRIME << (16 * k))
+        (0..4).fold(0, |m, k| m | ((((state >> (k * 13)) & 0xffff) % PRIME) << (16 * k)))
     };
     (0..p).map(|_| (0..n).map(|_| next()).collect()).collect()
 }
@@ -437,4 +440,63 @@ fn groups_of_groups() {
     fn shared<T: Send + Sync + Clone>(_: &T) {}
     shared(&group);
     assert!(!Group::all().unwrap().members().is_empty());
+}
+
+#[test]
+fn an_operator_that_panics_is_an_error() {
+    let op = UserOp::new("picky", "a + b", |a: i32, b: i32| {
+        assert!(a >= 0 && b >= 0, "negative");
+        a + b
+    });
+    for group in groups() {
+        let good = put(&group, &[vec![1], vec![2], vec![3]]);
+        let bad = put(&group, &[vec![1], vec![-2], vec![3]]);
+        let group = group.with_algorithm(Algorithm::Hub);
+        let error = group.all_reduce(&bad, &op).unwrap().wait().unwrap_err();
+        assert!(
+            error.to_string().contains("picky") && error.to_string().contains("negative"),
+            "{error}"
+        );
+        assert_eq!(get(group.all_reduce(&good, &op)), vec![vec![6]; 3]);
+    }
+}
+
+#[test]
+fn many_calls_in_one() {
+    for group in groups() {
+        let lists: Vec<Vec<DeviceArray<f32>>> = [3usize, 0, 70]
+            .iter()
+            .map(|&n| put(&group, &[vec![1.0; n], vec![2.0; n], vec![n as f32; n]]))
+            .collect();
+        let calls = group.all_reduce_many(&lists, ReduceOp::Sum).unwrap();
+        for (call, n) in calls.into_iter().zip([3usize, 0, 70]) {
+            assert_eq!(get(Ok(call)), vec![vec![3.0 + n as f32; n]; 3]);
+        }
+        let roots: Vec<_> = lists.iter().map(|list| list[2].clone()).collect();
+        let calls = group.broadcast_many(&roots, 2).unwrap();
+        assert_eq!(calls[2].results()[0].to_vec().unwrap(), vec![70.0; 70]);
+        assert_eq!(calls[0].results()[1].to_vec().unwrap(), vec![3.0; 3]);
+        assert!(group.all_reduce_many::<f32>(&[], ReduceOp::Sum).unwrap().is_empty());
+        let uneven = vec![lists[0].clone(), vec![lists[0][0].clone(); 2]];
+        assert!(group.all_reduce_many(&uneven, ReduceOp::Sum).is_err());
+    }
+}
+
+#[test]
+fn explanations_have_numbers() {
+    use clan::group::schedule::Collective;
+    for group in groups() {
+        let parts = put(&group, &vec![vec![1.0f32; 4096]; 3]);
+        let before = group.explain(Collective::AllReduce, 16384).unwrap();
+        assert!(before.predicted_seconds > 0.0 && before.measured_seconds.is_none());
+        group.all_reduce(&parts, ReduceOp::Sum).unwrap().finish().unwrap();
+        let after = group.explain(Collective::AllReduce, 16384).unwrap();
+        assert!(after.measured_seconds.is_some_and(|s| s > 0.0), "{after}");
+        println!("{after}");
+        let forced = group.with_algorithm(Algorithm::Ring);
+        let ring = forced.explain(Collective::AllReduce, 30_000).unwrap();
+        assert_eq!((ring.rounds, ring.steps, ring.bytes_a_hop), (4, 12, 10_000));
+        assert!(forced.explain(Collective::Broadcast { root: 0 }, 10).is_err());
+        assert!(group.explain(Collective::Broadcast { root: 3 }, 10).is_err());
+    }
 }

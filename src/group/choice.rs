@@ -33,7 +33,7 @@ const UNKNOWN: Link = Link { latency: 50e-6, bandwidth: 5e9 };
 
 impl Links {
     /// The link between two devices, measured when it is not known.
-    fn between(&self, a: &Device, b: &Device) -> Link {
+    fn between(&self, a: &Device, b: &Device, patience: Duration) -> Link {
         // Both directions of a pair are about the same.
         let key = (a.index().min(b.index()), a.index().max(b.index()));
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ impl Links {
             return link;
         }
         // Measured without a lock: twice at worst.
-        let link = measure(a, b).unwrap_or_else(|e| {
+        let link = measure(a, b, patience).unwrap_or_else(|e| {
             log::debug!("the link from {a} to {b} cannot be measured: {e}");
             UNKNOWN
         });
@@ -54,9 +54,9 @@ impl Links {
     }
 }
 
-fn measure(a: &Device, b: &Device) -> Result<Link> {
+fn measure(a: &Device, b: &Device, patience: Duration) -> Result<Link> {
     let group = Group::of(vec![a.clone(), b.clone()], Settings::new())?;
-    let group = group.with_deadline(Duration::from_secs(10));
+    let group = group.with_deadline(patience);
     let best = |bytes: usize, times: usize| -> Result<f64> {
         let x = DeviceArray::<u8>::zeros(a, bytes)?;
         a.wait()?;
@@ -103,6 +103,11 @@ impl Group {
         algorithm
     }
 
+    /// A link, measured when it is not known; a device that does not answer holds nobody up for long.
+    fn link(&self, a: &Device, b: &Device) -> Link {
+        self.settings.links.between(a, b, self.settings.deadline.min(Duration::from_secs(2)))
+    }
+
     /// The best schedule.
     fn timed(
         &self,
@@ -119,7 +124,7 @@ impl Group {
         let mut links = vec![UNKNOWN; p * p];
         for a in 0..p {
             for b in 0..p {
-                let mut link = self.settings.links.between(&members[a], &members[b]);
+                let mut link = self.link(&members[a], &members[b]);
                 // Whatever is not within one device shares the memory of the host.
                 if members[a] != members[b] || members[a].is_host() {
                     link.bandwidth /= (p as f64 / 2.0).max(1.0);
@@ -128,7 +133,7 @@ impl Group {
             }
         }
         // What combines at most as fast as it copies.
-        let own = members.iter().map(|d| self.settings.links.between(d, d).bandwidth);
+        let own = members.iter().map(|d| self.link(d, d).bandwidth);
         let combine = own.fold(f64::INFINITY, f64::min);
         f(&Machine { link: &|a, b| links[a * p + b], combine })
     }
@@ -137,8 +142,7 @@ impl Group {
     /// combined and what goes up, which all happen at once.
     pub(super) fn hub_seconds(&self, collective: Collective, counts: &Counts, size: usize) -> f64 {
         let host = Device::host();
-        let links = &self.settings.links;
-        let memory = links.between(&host, &host);
+        let memory = self.link(&host, &host);
         let mut latency = [memory.latency, 0.0];
         let (mut ways, mut touched) = ([0.0; 2], 0.0);
         for item in hub::items(collective, self.len(), counts) {
@@ -148,7 +152,7 @@ impl Group {
                 touched += bytes;
                 let device = &self.members()[member];
                 if !device.is_host() {
-                    let link = links.between(device, &host);
+                    let link = self.link(device, &host);
                     ways[way] += bytes / link.bandwidth;
                     latency[way] = f64::max(latency[way], link.latency);
                 }

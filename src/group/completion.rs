@@ -53,6 +53,11 @@ impl Completion {
         self.deadline.checked_sub(self.start.elapsed())
     }
 
+    /// Whether even those who notice late should have noticed.
+    pub fn overdue(&self) -> bool {
+        self.start.elapsed() > self.deadline + GRACE
+    }
+
     /// The error of a member that did not finish in time.
     pub fn late(&self, member: usize) -> Error {
         let text = format!(

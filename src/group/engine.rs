@@ -249,7 +249,12 @@ impl Job {
                     .unwrap_or_default();
                 let operator = self.combine.as_ref().map_or("", |c| c.name.as_str());
                 let text = format!("the operator {operator:?} panicked: {said}");
-                self.completion.blame(member, Error::new(ErrorKind::Argument, op, text))
+                let error = Error::new(ErrorKind::Argument, op, text);
+                // In the hub the host combines for all, so it is nobody's.
+                match self.hub {
+                    Some(_) => error,
+                    None => self.completion.blame(member, error),
+                }
             }
         };
         log::debug!("{error}");
@@ -271,7 +276,18 @@ impl Job {
 
 /// The threads of a group. They start when they have something to do, and end with the group.
 pub(crate) struct Workers {
-    threads: Mutex<Vec<Option<(Sender<Arc<Job>>, JoinHandle<()>)>>>,
+    threads: Mutex<Vec<Option<Worker>>>,
+}
+
+struct Worker {
+    jobs: Sender<Arc<Job>>,
+    thread: JoinHandle<()>,
+    /// What it works on.
+    now: Arc<Mutex<Option<Arc<Completion>>>>,
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Workers {
@@ -291,7 +307,7 @@ impl Workers {
         }
         // One lock for all sends: every worker gets jobs in the same order.
         for &m in &busy {
-            let sent = threads[m].as_ref().map(|(sender, _)| sender.send(job.clone()));
+            let sent = threads[m].as_ref().map(|worker| worker.jobs.send(job.clone()));
             if !matches!(sent, Some(Ok(()))) {
                 let text = "its worker thread has ended; make a new group";
                 let error = job.completion.blame(m, Error::new(ErrorKind::Driver, op, text));
@@ -316,38 +332,59 @@ impl Job {
     }
 }
 
-fn start(op: &'static str, member: usize) -> Result<(Sender<Arc<Job>>, JoinHandle<()>)> {
-    let (sender, jobs) = channel::<Arc<Job>>();
+fn start(op: &'static str, member: usize) -> Result<Worker> {
+    let (jobs, queue) = channel::<Arc<Job>>();
+    let now: Arc<Mutex<Option<Arc<Completion>>>> = Arc::default();
+    let current = now.clone();
     let thread = std::thread::Builder::new().name(format!("clan-member-{member}"));
     let spawned = thread.spawn(move || {
-        while let Ok(job) = jobs.recv() {
+        while let Ok(job) = queue.recv() {
+            *lock(&current) = Some(job.completion.clone());
             job.run(member);
             Job::release(job);
+            *lock(&current) = None;
         }
     });
-    let handle = spawned.map_err(|e| {
+    let thread = spawned.map_err(|e| {
         Error::new(ErrorKind::OutOfMemory, op, format!("no thread for member {member}: {e}"))
     })?;
-    Ok((sender, handle))
+    Ok(Worker { jobs, thread, now })
+}
+
+impl Worker {
+    /// Waits for the end of the thread. One that is stuck in a call of its driver beyond the deadline is
+    /// left to itself, with all that it may touch.
+    fn join(thread: JoinHandle<()>, now: &Mutex<Option<Arc<Completion>>>) {
+        let mut pause = Duration::from_micros(20);
+        while !thread.is_finished() {
+            if lock(now).as_ref().is_some_and(|completion| completion.overdue()) {
+                log::warn!("a group's worker is stuck in a call of its driver and is left behind");
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+        // Panics of jobs were caught.
+        if thread.join().is_err() {
+            log::debug!("a group's worker ended by a panic");
+        }
+    }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let threads = std::mem::take(&mut *lock(&self.threads));
         // All are told before any is waited for: they wait for each other.
-        let handles: Vec<JoinHandle<()>> = threads
-            .drain(..)
+        let told: Vec<_> = threads
+            .into_iter()
             .flatten()
-            .map(|(sender, handle)| {
-                drop(sender);
-                handle
+            .map(|Worker { jobs, thread, now }| {
+                drop(jobs);
+                (thread, now)
             })
             .collect();
-        for handle in handles {
-            // Bounded: a worker gives a job up at its deadline. Panics were caught.
-            if handle.join().is_err() {
-                log::debug!("a group's worker ended by a panic");
-            }
+        for (thread, now) in told {
+            Worker::join(thread, &now);
         }
     }
 }

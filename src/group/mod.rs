@@ -34,6 +34,7 @@ mod explain;
 mod fault;
 mod hub;
 mod link;
+mod many;
 mod operator;
 mod plan;
 mod ragged;

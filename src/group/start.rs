@@ -175,6 +175,25 @@ impl Group {
                 temp: some(plan.temp[m])?,
             });
         }
+        // A link of one's own goes before all algorithms, unless the user named one.
+        if self.settings.algorithm.is_none() {
+            let whole = link::Whole {
+                collective,
+                dtype: T::DTYPE,
+                counts: &counts,
+                stores: &stores,
+                combine: combine.as_deref(),
+                divisor,
+                op,
+                deadline: self.settings.deadline,
+            };
+            if let Some(done) = link::try_run(&whole) {
+                completion.set(done.clone());
+                done?;
+                let inputs = inputs.into_iter().flatten().cloned().collect();
+                return Ok(Call { completion, results, inputs });
+            }
+        }
         let job = Job {
             done: Progress::new(plan.tasks.len(), self.len()),
             plan,

@@ -309,7 +309,9 @@ fn a_member_that_fails_is_named() {
         let group = hosts(4).with_algorithm(a);
         for member in 0..4 {
             loses(&group, member, fault::Kind::Fails, ErrorKind::Driver);
-            loses(&group, member, fault::Kind::Panics, ErrorKind::Argument);
+            if a != A::Hub {
+                loses(&group, member, fault::Kind::Panics, ErrorKind::Argument);
+            }
         }
     }
 }

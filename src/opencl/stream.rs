@@ -22,8 +22,11 @@ pub(crate) struct Streams {
     queues: OnceLock<Result<[CommandQueue; 2]>>,
     /// Pinned memory that nobody uses.
     pinned: Mutex<Vec<Pinned>>,
-    quarantine: Mutex<Vec<(Vec<Ticket>, Box<dyn Any + Send>)>>,
+    quarantine: Mutex<Vec<Held>>,
 }
+
+/// What is kept until commands have finished.
+type Held = (Vec<Ticket>, Box<dyn Any + Send>);
 
 /// Pinned memory beyond which blocks go back to the system.
 const PINNED_LIMIT: usize = 256 << 20;
@@ -57,7 +60,7 @@ impl Ticket {
             let text = format!("{} ended with status {what}", self.call);
             return Err(Error::new(ErrorKind::Driver, self.op, text));
         }
-        Ok(status == ffi::CL_COMPLETE as i32)
+        Ok(status == ffi::CL_COMPLETE)
     }
 }
 
@@ -243,6 +246,7 @@ impl ClDevice {
 
     /// At least so many bytes of pinned memory.
     pub fn pinned(&self, op: &'static str, bytes: usize) -> Result<Pinned> {
+        self.sweep();
         let size = bytes.max(4096).next_power_of_two();
         {
             let mut free = lock(&self.streams.pinned);

@@ -173,8 +173,9 @@ impl Flight<'_> {
             wait_in(job, self.to, self.from, &mut self.down[slot])?;
             self.deliver(task, chunk, slot, combines)?;
         }
-        for k in chunks.len().saturating_sub(2)..chunks.len() {
-            self.arrive(task, Some(&chunks[k]), k % 2)?;
+        let last = chunks.len().saturating_sub(2);
+        for (k, chunk) in chunks.iter().enumerate().skip(last) {
+            self.arrive(task, Some(chunk), k % 2)?;
         }
         Ok(())
     }
@@ -203,8 +204,8 @@ impl Flight<'_> {
         // SAFETY: the slot, or the receiver's part, has room for the chunk and is this task's alone;
         // tasks wait for each other, so the sender's part is not written; `drop` keeps both until
         // the ticket is done.
-        let ticket = unsafe { cl.start_download(op, from.buffer, at, target, bytes)? };
-        self.down[slot] = Some(ticket);
+        let ticket = unsafe { cl.start_download(op, from.buffer, at, target, bytes) };
+        self.down[slot] = Some(ticket.map_err(|e| self.job.completion.blame(self.from, e))?);
         Ok(())
     }
 
