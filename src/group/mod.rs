@@ -23,14 +23,18 @@
 //! Below are the algorithms as data in [`schedule`], and [`clock`], which says how long they take.
 
 mod call;
+mod choice;
 pub mod clock;
 mod collectives;
 mod completion;
 mod cut;
 mod engine;
+mod explain;
 #[cfg(test)]
 mod fault;
+mod hub;
 mod link;
+mod many;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod operator;
@@ -43,6 +47,7 @@ mod tests;
 
 pub use call::Call;
 pub(crate) use completion::Completion;
+pub use explain::Explanation;
 #[cfg(feature = "mpi")]
 pub use mpi::MpiGroup;
 pub use operator::{Operator, ReduceOp, UserOp};
@@ -51,9 +56,9 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use engine::Workers;
 use schedule::Algorithm;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Devices that work together: arrays on them are broadcast, gathered and combined.
@@ -88,6 +93,9 @@ pub struct Group {
 struct Shared {
     members: Vec<Device>,
     workers: Workers,
+    choices: choice::Choices,
+    /// The last call of a collective and a class of sizes.
+    last: Mutex<HashMap<(&'static str, u32), Arc<Completion>>>,
 }
 
 #[derive(Clone)]
@@ -95,8 +103,22 @@ struct Settings {
     deadline: Duration,
     algorithm: Option<Algorithm>,
     chunk: usize,
+    links: Arc<choice::Links>,
     #[cfg(test)]
     fault: Option<fault::Fault>,
+}
+
+impl Settings {
+    fn new() -> Settings {
+        Settings {
+            deadline: DEADLINE,
+            algorithm: None,
+            chunk: 0,
+            links: Arc::default(),
+            #[cfg(test)]
+            fault: None,
+        }
+    }
 }
 
 /// A group that nobody gave a deadline: far beyond any transfer, and yet nothing hangs for ever.
@@ -118,14 +140,7 @@ impl Group {
     /// # Errors
     /// No devices; more than 1,024.
     pub fn new(devices: impl IntoIterator<Item = Device>) -> Result<Group> {
-        let settings = Settings {
-            deadline: DEADLINE,
-            algorithm: None,
-            chunk: 0,
-            #[cfg(test)]
-            fault: None,
-        };
-        Group::of(devices.into_iter().collect(), settings)
+        Group::of(devices.into_iter().collect(), Settings::new())
     }
 
     fn of(members: Vec<Device>, settings: Settings) -> Result<Group> {
@@ -135,7 +150,8 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        Ok(Group { shared: Arc::new(Shared { members, workers }), settings })
+        let (choices, last) = Default::default();
+        Ok(Group { shared: Arc::new(Shared { members, workers, choices, last }), settings })
     }
 
     /// All OpenCL devices of this machine, or the host where there are none.
