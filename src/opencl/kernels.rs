@@ -7,6 +7,7 @@ use crate::element::DType;
 use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
+use crate::ops::reproducible;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -101,6 +102,15 @@ const FAMILIES: &[Family] = &[
         by: "reduce.rs",
         kernels: &["reduce_rows", "reduce_columns", "reduce_partials"],
         types: |dtype| Some(reduction(dtype)),
+    },
+    Family {
+        name: "reproducible",
+        by: "reproducible.rs",
+        kernels: &["reproducible"],
+        types: |dtype| {
+            let real = dtype == DType::F32 || dtype == DType::F64;
+            real.then(|| reproducible::types(dtype, reproducible::Join::Min))
+        },
     },
 ];
 

@@ -1,6 +1,7 @@
 //! `reduce`: sums, products, extremes and their positions, of whole arrays or along axes.
 //! Kernels: `cl/reduce.cl`.
 
+use super::reproducible::{self, Join};
 use super::{Op, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
@@ -67,17 +68,55 @@ pub struct Reduction<T> {
     /// `None` for all axes.
     axes: Option<Vec<usize>>,
     keepdims: bool,
+    reproducible: bool,
 }
 
 impl<T: Element> Reduction<T> {
     fn new(input: Expr<T>, axes: Option<&[Axis]>) -> Reduction<T> {
-        Reduction { input, axes: axes.map(|a| a.iter().map(|a| a.0).collect()), keepdims: false }
+        Reduction {
+            input,
+            axes: axes.map(|a| a.iter().map(|a| a.0).collect()),
+            keepdims: false,
+            reproducible: false,
+        }
     }
 
     /// Keeps the reduced axes with length 1, so that the result broadcasts against the input.
     pub fn keepdims(mut self) -> Self {
         self.keepdims = true;
         self
+    }
+
+    /// The same bits on every device, host included, however many compute it: elements are joined in an
+    /// order that depends on their number alone (`cl/reproducible.cl` says which). For sums, products,
+    /// least and greatest elements; the error of a sum is then up to 150 rounding errors of Σ|x|.
+    /// Integers need no order. An expression inside has the same bits where its operators do: `+ - *`,
+    /// comparisons and the like, not divisions or functions.
+    ///
+    /// ```
+    /// use clan::{Device, DeviceArray};
+    /// let x = (DeviceArray::<f32>::arange(&Device::host(), 0.0, 100_000.0, 1.0)? * 0.1).eval()?;
+    /// let sum = x.over(&[clan::ndarray::Axis(0)]).reproducible().sum()?;
+    /// assert_eq!(sum.item()?.to_bits(), 0x4dee_6a8c);
+    /// # Ok::<(), clan::Error>(())
+    /// ```
+    pub fn reproducible(mut self) -> Self {
+        self.reproducible = true;
+        self
+    }
+
+    /// Refuses what would not have the same bits everywhere.
+    fn not_reproducible(&self, op: &'static str) -> Result<()> {
+        if !self.reproducible {
+            return Ok(());
+        }
+        let text = "divisions and roots differ between devices in the last place; reproducible are sum, prod, min and max";
+        Err(Error::new(ErrorKind::Argument, op, text))
+    }
+
+    /// The same axes of another input.
+    fn with<U: Element>(&self, input: Expr<U>, keepdims: bool) -> Reduction<U> {
+        Reduction { input, axes: self.axes.clone(), keepdims, reproducible: false }
     }
 
     fn compute<U: Element>(
@@ -87,6 +126,23 @@ impl<T: Element> Reduction<T> {
         out: DType,
         mean: bool,
     ) -> Result<DeviceArray<U>> {
+        let join = match kind {
+            Kind::Sum => Some(Join::Sum),
+            Kind::Prod => Some(Join::Prod),
+            Kind::Min => Some(Join::Min),
+            Kind::Max => Some(Join::Max),
+            _ => None,
+        };
+        if let (true, Some(by)) = (self.reproducible && T::DTYPE.is_float(), join) {
+            let root = self.input.node()?;
+            let picked = pick_axes(op, self.axes.as_deref(), &root.shape)?;
+            // Nothing at all is the same everywhere.
+            if count(op, &root.shape)? > 0 {
+                let shape = reduced_shape(&root.shape, &picked, self.keepdims);
+                let raw = reproducible::reduce(op, by, root, &picked, &shape, out)?;
+                return Ok(DeviceArray::from_raw(raw));
+            }
+        }
         let raw =
             reduce(op, kind, self.input.node()?, self.axes.as_deref(), self.keepdims, out, mean)?;
         Ok(DeviceArray::from_raw(raw))
@@ -149,14 +205,11 @@ impl<T: Number> Reduction<T> {
     /// # Errors
     /// Integers on a device without `f64`; else as [`Reduction::sum`].
     pub fn mean(&self) -> Result<DeviceArray<T::Mean>> {
+        self.not_reproducible("mean")?;
         if T::DTYPE.is_float() {
             return self.compute("mean", Kind::Sum, T::DTYPE.sum(), true);
         }
-        let wide = Reduction {
-            input: self.input.cast::<T::Mean>(),
-            axes: self.axes.clone(),
-            keepdims: self.keepdims,
-        };
+        let wide = self.with(self.input.cast::<T::Mean>(), self.keepdims);
         wide.compute("mean", Kind::Sum, DType::F64, true)
     }
 
@@ -179,14 +232,14 @@ impl<T: Number> Reduction<T> {
     }
 
     fn spread(&self, op: &'static str, ddof: f64) -> Result<Expr<T::Mean>> {
+        self.not_reproducible(op)?;
         let shape = self.input.shape()?.to_vec();
         let picked = pick_axes(op, self.axes.as_deref(), &shape)?;
         let n: usize = shape.iter().zip(&picked).filter(|&(_, &p)| p).map(|(&d, _)| d).product();
         let wide = self.input.cast::<T::Mean>();
-        let reduction = |input, keepdims| Reduction { input, axes: self.axes.clone(), keepdims };
         let mean: DeviceArray<T::Mean> =
-            reduction(wide.clone(), true).compute(op, Kind::Sum, T::Mean::DTYPE, true)?;
-        let squares = reduction((wide - mean).square(), self.keepdims);
+            self.with(wide.clone(), true).compute(op, Kind::Sum, T::Mean::DTYPE, true)?;
+        let squares = self.with((wide - mean).square(), self.keepdims);
         let total: DeviceArray<T::Mean> = squares.compute(op, Kind::Sum, T::Mean::DTYPE, false)?;
         // Without freedom there is no spread to know, also where the squares do not vanish.
         let freedom = n as f64 - ddof;
@@ -205,43 +258,30 @@ impl<T: Float> Reduction<T> {
     /// # Errors
     /// As [`Reduction::sum`].
     pub fn norm(&self) -> Result<DeviceArray<T::Sum>> {
+        self.not_reproducible("norm")?;
         let node = self.input.node()?;
         let shape = node.shape.clone();
         let picked = pick_axes("norm", self.axes.as_deref(), &shape)?;
         let device = node.device.clone().map_or_else(Device::best, Ok)?;
         if T::DTYPE != DType::F64 && device.info().fp64 {
             // Squares of every f32 are normal numbers in f64.
-            let squares = Reduction {
-                input: self.input.cast::<f64>().square(),
-                axes: self.axes.clone(),
-                keepdims: self.keepdims,
-            };
+            let squares = self.with(self.input.cast::<f64>().square(), self.keepdims);
             let total: DeviceArray<f64> = squares.compute("norm", Kind::Sum, DType::F64, false)?;
             return total.sqrt().cast::<T::Sum>().eval();
         }
         if shape.contains(&0) {
-            let zeros = Reduction {
-                input: self.input.clone(),
-                axes: self.axes.clone(),
-                keepdims: self.keepdims,
-            };
+            let zeros = self.with(self.input.clone(), self.keepdims);
             return zeros.compute("norm", Kind::Sum, T::DTYPE.sum(), false);
         }
         // Divide by the greatest magnitude first; zero, infinite and NaN ones divide by 1.
         let wide = self.input.cast::<T::Sum>();
         let greatest: DeviceArray<T::Sum> =
-            Reduction { input: wide.abs(), axes: self.axes.clone(), keepdims: true }.compute(
-                "norm",
-                Kind::Max,
-                T::DTYPE.sum(),
-                false,
-            )?;
+            self.with(wide.abs(), true).compute("norm", Kind::Max, T::DTYPE.sum(), false)?;
         let one = float_constant::<T::Sum>(1.0);
         let zero = float_constant::<T::Sum>(0.0);
         let finite = (&greatest * zero.clone()).eq(zero.clone()) & greatest.gt(zero);
         let scale = finite.if_else(&greatest, one).eval()?;
-        let squares =
-            Reduction { input: (wide / &scale).square(), axes: self.axes.clone(), keepdims: true };
+        let squares = self.with((wide / &scale).square(), true);
         let total: DeviceArray<T::Sum> =
             squares.compute("norm", Kind::Sum, T::DTYPE.sum(), false)?;
         let norm = (total.expr().map1::<T::Sum>(Unary::Sqrt) * &scale).eval()?;
@@ -443,16 +483,7 @@ fn reduce(
             ),
         ));
     }
-    let shape: Vec<usize> = fused
-        .shape
-        .iter()
-        .zip(&picked)
-        .filter_map(|(&d, &p)| match (p, keepdims) {
-            (false, _) => Some(d),
-            (true, true) => Some(1),
-            (true, false) => None,
-        })
-        .collect();
+    let shape = reduced_shape(&fused.shape, &picked, keepdims);
     let layout = plan.output(&shape, &picked, keepdims);
     let divisor = if mean { Some(plan.len) } else { None };
     if plan.len == 0 && plan.rows > 0 {
@@ -466,6 +497,16 @@ fn reduce(
         )?;
     }
     Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
+}
+
+/// The shape of the result.
+fn reduced_shape(shape: &[usize], picked: &[bool], keepdims: bool) -> Vec<usize> {
+    let kept = |(&d, &p): (&usize, &bool)| match (p, keepdims) {
+        (false, _) => Some(d),
+        (true, true) => Some(1),
+        (true, false) => None,
+    };
+    shape.iter().zip(picked).filter_map(kept).collect()
 }
 
 /// What operators with an identity give for no elements.

@@ -311,3 +311,118 @@ fn result_types() {
     same_type::<f16, f32, f32>();
     same_type::<f64, f64, f64>();
 }
+
+/// The order that `Reduction::reproducible` promises, element by element: blocks of 4,096, in them 32
+/// lanes, lanes at distances 16, 8, 4, 2, 1, and so on with the blocks' results.
+fn in_order(x: &[f32], f: fn(f32, f32) -> f32) -> f32 {
+    let mut values = x.to_vec();
+    loop {
+        let mut next = Vec::new();
+        let mut from = 0;
+        while from < values.len() {
+            let block = &values[from..values.len().min(from + 4096)];
+            let mut lanes: Vec<f32> = Vec::new();
+            for (i, &v) in block.iter().enumerate() {
+                if i < 32 { lanes.push(v) } else { lanes[i % 32] = f(lanes[i % 32], v) }
+            }
+            for apart in [16, 8, 4, 2, 1] {
+                for l in 0..apart {
+                    if l + apart < lanes.len() {
+                        lanes[l] = f(lanes[l], lanes[l + apart]);
+                    }
+                }
+            }
+            next.push(lanes[0]);
+            from += 4096;
+        }
+        values = next;
+        if values.len() == 1 {
+            return values[0];
+        }
+    }
+}
+
+// Wild magnitudes, so that every other order gives other bits.
+on_every_device!(reproducible_bits, |device| {
+    let value = |i: usize| {
+        let bits = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        (bits as f32 / (1u64 << 32) as f32 - 0.5) * [1e-3, 1.0, 300.0, 1e5][i % 4]
+    };
+    let make = |n: usize| (0..n).map(value).collect::<Vec<f32>>();
+    let same = |got: f32, want: f32| assert_eq!(got.to_bits(), want.to_bits(), "{got} {want}");
+    if !device.info().denormals {
+        let x = DeviceArray::from_slice(device, &make(3)).unwrap();
+        let told = x.over(&[Axis(0)]).reproducible().sum().unwrap_err().to_string();
+        assert!(told.contains("subnormal"), "{told}");
+        return;
+    }
+    for n in [1, 2, 3, 31, 32, 33, 63, 100, 4095, 4096, 4097, 8192, 300_007] {
+        let values = make(n);
+        let x = DeviceArray::from_slice(device, &values).unwrap();
+        let r = x.over(&[Axis(0)]).reproducible();
+        same(r.sum().unwrap().item().unwrap(), in_order(&values, |a, b| a + b));
+        same(
+            r.min().unwrap().item().unwrap(),
+            values.iter().copied().fold(f32::INFINITY, f32::min),
+        );
+        // An expression inside, of operators that are exact everywhere.
+        let e = (&x * &x - 0.5).over(&[Axis(0)]).reproducible().sum().unwrap();
+        let squares: Vec<f32> = values.iter().map(|v| v * v - 0.5).collect();
+        same(e.item().unwrap(), in_order(&squares, |a, b| a + b));
+        let near: Vec<f32> = values.iter().map(|v| 1.0 + v * 1e-9).collect();
+        let x = DeviceArray::from_slice(device, &near).unwrap();
+        same(
+            x.over(&[Axis(0)]).reproducible().prod().unwrap().item().unwrap(),
+            in_order(&near, |a, b| a * b),
+        );
+    }
+    // Axes, and a view that is not contiguous.
+    let a = Array::from_shape_vec((70, 3, 150), make(70 * 3 * 150)).unwrap();
+    let x = on(device, &a);
+    let view = x.slice(s![..;2, .., 7..]).unwrap();
+    let part = a.slice(s![..;2, .., 7..]);
+    let got = view.over(&[Axis(0), Axis(2)]).reproducible().keepdims().sum().unwrap();
+    assert_eq!(got.shape(), [1, 3, 1]);
+    for (j, got) in got.to_vec().unwrap().into_iter().enumerate() {
+        let row: Vec<f32> = part.slice(s![.., j, ..]).iter().copied().collect();
+        same(got, in_order(&row, |a, b| a + b));
+    }
+    // Subnormal numbers, signed zeros, NaN, infinities.
+    let tiny = vec![1e-40f32; 5000];
+    let x = DeviceArray::from_slice(device, &tiny).unwrap();
+    same(
+        x.over(&[Axis(0)]).reproducible().sum().unwrap().item().unwrap(),
+        in_order(&tiny, |a, b| a + b),
+    );
+    let reduced = |values: &[f32]| {
+        let x = DeviceArray::from_slice(device, values).unwrap();
+        let r = x.over(&[Axis(0)]).reproducible();
+        [r.sum(), r.prod(), r.min(), r.max()].map(|v| v.unwrap().item().unwrap().to_bits())
+    };
+    let (zero, minus, nan) = (0.0f32.to_bits(), (-0.0f32).to_bits(), f32::NAN.to_bits());
+    assert_eq!(reduced(&[0.0, -0.0]), [zero, minus, minus, zero]);
+    assert_eq!(reduced(&[-0.0, 0.0]), [zero, minus, minus, zero]);
+    assert_eq!(reduced(&[-f32::NAN, 1.0]), [nan; 4]);
+    assert_eq!(reduced(&[f32::INFINITY, f32::NEG_INFINITY])[0], nan);
+    // Nothing at all, integers, what is refused.
+    let none = DeviceArray::<f32>::zeros(device, 0).unwrap();
+    assert_eq!(none.over(&[Axis(0)]).reproducible().sum().unwrap().item().unwrap(), 0.0);
+    assert!(none.over(&[Axis(0)]).reproducible().max().is_err());
+    let whole = DeviceArray::from_slice(device, &[3i32, 4]).unwrap();
+    assert_eq!(whole.over(&[Axis(0)]).reproducible().sum().unwrap().item().unwrap(), 7);
+    let told = x.over(&[Axis(0)]).reproducible().mean().unwrap_err().to_string();
+    assert!(told.contains("reproducible are sum"), "{told}");
+});
+
+// Half floats are summed in f32, extremes stay what they were.
+on_every_device!(reproducible_halves, |device| {
+    if !device.info().denormals {
+        return;
+    }
+    let values: Vec<f16> = (0..9000).map(|i| f16::from_f32((i * 37 % 1001) as f32 / 7.0)).collect();
+    let x = DeviceArray::from_slice(device, &values).unwrap();
+    let r = x.over(&[Axis(0)]).reproducible();
+    let wide: Vec<f32> = values.iter().map(|v| v.to_f32()).collect();
+    assert_eq!(r.sum().unwrap().item().unwrap(), in_order(&wide, |a, b| a + b));
+    assert_eq!(r.max().unwrap().item().unwrap(), f16::from_f32(1000.0 / 7.0));
+});
