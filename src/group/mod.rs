@@ -27,6 +27,7 @@ mod choice;
 pub mod clock;
 mod collectives;
 mod completion;
+mod crew;
 mod cut;
 mod engine;
 mod explain;
@@ -93,6 +94,7 @@ pub struct Group {
 struct Shared {
     members: Vec<Device>,
     workers: Workers,
+    ways: link::Ways,
     choices: choice::Choices,
     /// The last call of a collective and a class of sizes.
     last: Mutex<HashMap<(&'static str, u32), Arc<Completion>>>,
@@ -104,6 +106,7 @@ struct Settings {
     algorithm: Option<Algorithm>,
     chunk: usize,
     links: Arc<choice::Links>,
+    crew: Arc<crew::Crew>,
     #[cfg(test)]
     fault: Option<fault::Fault>,
 }
@@ -115,6 +118,7 @@ impl Settings {
             algorithm: None,
             chunk: 0,
             links: Arc::default(),
+            crew: Arc::default(),
             #[cfg(test)]
             fault: None,
         }
@@ -150,8 +154,9 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        let (choices, last) = Default::default();
-        Ok(Group { shared: Arc::new(Shared { members, workers, choices, last }), settings })
+        let (ways, choices, last) = Default::default();
+        let shared = Shared { members, workers, ways, choices, last };
+        Ok(Group { shared: Arc::new(shared), settings })
     }
 
     /// All OpenCL devices of this machine, or the host where there are none.
