@@ -26,8 +26,8 @@
 #define CLAN_GET(a, k) ((a)[k])
 #define CLAN_SET(a, k, v) ((a)[k] = (v))
 #endif
-#ifndef CLAN_COMBINE
-#define CLAN_COMBINE(a, b) ((a) + (b))
+#ifndef CLAN_COMBINED
+#define CLAN_COMBINED return a + b; // the body of a function of a and b
 #endif
 #ifndef CLAN_LINE
 #define CLAN_LINE uint4 // what one access moves: less where elements are not aligned for 16 bytes
@@ -59,6 +59,8 @@ typedef CLAN_STORED clan_t;
 typedef CLAN_COMPUTED clan_c;
 typedef volatile __global ulong* clan_flag;
 
+static inline clan_c clan_combine(const clan_c a, const clan_c b) { CLAN_COMBINED }
+
 // A line and its elements.
 typedef union {
   CLAN_LINE whole;
@@ -71,7 +73,7 @@ typedef union {
 #define CLAN_ARRIVED(j) (16 * (j))      // call in which member j last arrived
 #define CLAN_LEFT(j) (16 * (16 + (j)))  // and last left
 #define CLAN_DONE 512                   // groups of this call that are done; 32 bits
-#define CLAN_STATUS 528                 // 0, or the call that failed first
+#define CLAN_STATUS 528                 // 0, or a call in which somebody gave up
 #define CLAN_SLOTS 1024                 // from here on slots for short calls
 
 #if CLAN_PTX
@@ -120,18 +122,23 @@ static inline ulong clan_receive(clan_flag f) { return *f; }
 #define CLAN_START() 0
 #endif
 
-// Waits until the flag has reached `call`, for `patience` nanoseconds at most.
-static inline int clan_wait(clan_flag f, const ulong call, const ulong patience) {
+// Waits until the flag, one of this member's, has reached `call`: for `patience` nanoseconds at most,
+// and not when somebody has given up.
+static inline int clan_wait(clan_flag mine, const uint flag, const ulong call,
+                            const ulong patience) {
   ulong start = CLAN_START();
-  while (clan_observe(f) < call) {
-    if (CLAN_TICK(start) > patience) return 0;
+  while (clan_observe(mine + flag) < call) {
+    if (CLAN_TICK(start) > patience || mine[CLAN_STATUS] != 0) return 0;
   }
   return 1;
 }
 
-// Gives up, and with it all later calls of this member.
-static inline void clan_give_up(clan_flag mine, const ulong call) {
-  if (mine[CLAN_STATUS] == 0) mine[CLAN_STATUS] = call;
+// Gives up, and with it all later calls of all members: a member that comes late must not touch what
+// others have stopped to keep for it.
+static inline void clan_give_up(clan_flag const* control, clan_flag mine, const ulong call) {
+  if (mine[CLAN_STATUS] != 0) return;
+#pragma unroll
+  for (uint j = 0; j < CLAN_MEMBERS; j++) control[j][CLAN_STATUS] = call;
 }
 
 #define CLAN_IN_PARAM(j) __global clan_t *in##j, const ulong in##j##_at,
@@ -156,8 +163,8 @@ static inline int clan_arrive(clan_flag const* control, clan_flag mine, const ui
   for (uint j = 0; j < CLAN_MEMBERS; j++) {
     if (w == j && j != me) {
       if (get_group_id(0) == 0) clan_publish(control[j] + CLAN_ARRIVED(me), call);
-      if (!clan_wait(mine + CLAN_ARRIVED(j), call, patience)) {
-        clan_give_up(mine, call);
+      if (!clan_wait(mine, CLAN_ARRIVED(j), call, patience)) {
+        clan_give_up(control, mine, call);
         *go = 0;
       }
     }
@@ -187,7 +194,7 @@ static inline void clan_leave(clan_flag const* control, clan_flag mine, const ui
   for (uint j = 0; j < CLAN_MEMBERS; j++) {
     if (w == j && j != me) {
       clan_publish(control[j] + CLAN_LEFT(me), call);
-      if (!clan_wait(mine + CLAN_LEFT(j), call, patience)) clan_give_up(mine, call);
+      if (!clan_wait(mine, CLAN_LEFT(j), call, patience)) clan_give_up(control, mine, call);
     }
   }
 }
@@ -203,7 +210,7 @@ static inline void clan_share_out(const clan_line* v, __global clan_t* const* ou
 #pragma unroll
     for (uint j = 1; j < CLAN_MEMBERS; j++) {
       const clan_c next = CLAN_GET(v[j].part, k);
-      sum = CLAN_COMBINE(sum, next);
+      sum = clan_combine(sum, next);
     }
     CLAN_SET(r.part, k, sum);
   }
@@ -222,7 +229,7 @@ static inline void clan_share_out(const clan_line* v, __global clan_t* const* ou
     for (uint k = 0; k < CLAN_PARTS; k++) {
       if (CLAN_TAKES == 2) CLAN_SET(r.part, k, sum[k]);
       const clan_c next = CLAN_GET(v[j].part, k);
-      sum[k] = CLAN_COMBINE(sum[k], next);
+      sum[k] = clan_combine(sum[k], next);
       if (CLAN_TAKES == 1) CLAN_SET(r.part, k, sum[k]);
     }
     if (to >> j & 1) ((__global CLAN_LINE*)out[j])[i] = r.whole;
@@ -269,7 +276,7 @@ void peer_combine(CLAN_EACH(CLAN_IN_PARAM) CLAN_EACH(CLAN_OUT_PARAM) CLAN_EACH(C
 #pragma unroll
     for (uint j = 1; j < CLAN_MEMBERS; j++) {
       const clan_c before = sum, next = CLAN_GET(in[j], e);
-      sum = CLAN_COMBINE(sum, next);
+      sum = clan_combine(sum, next);
       if (CLAN_TAKES != 0 && (to >> j & 1)) CLAN_SET(out[j], e, CLAN_TAKES == 1 ? sum : before);
     }
 #pragma unroll
@@ -397,8 +404,8 @@ void peer_combine_short(__global clan_t* in0, const ulong in0_at, __global clan_
         const clan_flag from = mine + set + 2 * ((ulong)j * slots + i);
         ulong a = clan_receive(from), b = clan_receive(from + 1);
         while ((uint)(a >> 32) != call || (uint)(b >> 32) != call) {
-          if (CLAN_TICK(start) > patience) {
-            clan_give_up(mine, call);
+          if (CLAN_TICK(start) > patience || mine[CLAN_STATUS] != 0) {
+            clan_give_up(control, mine, call);
             return;
           }
           a = clan_receive(from);
@@ -414,7 +421,7 @@ void peer_combine_short(__global clan_t* in0, const ulong in0_at, __global clan_
 #pragma unroll
         for (uint j = 1; j < CLAN_MEMBERS; j++) {
           const clan_c next = CLAN_GET(v[j].part, k);
-          sum = CLAN_COMBINE(sum, next);
+          sum = clan_combine(sum, next);
         }
         CLAN_SET(out, i * parts + k, sum);
       }

@@ -4,3 +4,8 @@
 
 pub mod clock;
 pub mod schedule;
+
+pub(crate) mod link {
+    #[cfg(feature = "opencl")]
+    pub(crate) mod peer;
+}

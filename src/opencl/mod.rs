@@ -160,7 +160,10 @@ impl ClBlock {
             Some(Err(peer::Refusal::Other(call, code))) => Err(Error::new(
                 ErrorKind::Driver,
                 op,
-                format!("{call} answered {code} when {} imported a peer's memory", device.info.name),
+                format!(
+                    "{call} answered {code} when {} imported a peer's memory",
+                    device.info.name
+                ),
             )),
             None => Err(Error::new(
                 ErrorKind::Driver,
@@ -371,6 +374,12 @@ impl ClDevice {
             self.release_cache();
         }
         true
+    }
+
+    /// Hands everything over that was enqueued: kernels that wait for other devices' must not wait
+    /// in the host.
+    pub fn flush(&self, op: &'static str) -> Result<()> {
+        core::flush(&self.runtime()?.compute).map_err(|e| failure(op, "clFlush", &e))
     }
 
     /// Whether kernels of this device can use memory of the other; both have been made reachable.

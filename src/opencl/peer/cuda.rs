@@ -141,8 +141,7 @@ impl Cuda {
         let mut bytes = 0;
         let properties = Properties::on(device);
         // SAFETY: a place for the answer; 0 asks for the least granularity.
-        let code =
-            unsafe { (self.0.cuMemGetAllocationGranularity)(&mut bytes, &properties, 0) };
+        let code = unsafe { (self.0.cuMemGetAllocationGranularity)(&mut bytes, &properties, 0) };
         (code == 0 && bytes > 0).then_some(bytes)
     }
 

@@ -71,9 +71,8 @@ fn create_buffer_with_properties() -> Option<CreateBufferWithProperties> {
         let address = {
             // SAFETY: the program is linked to this library, so it is loaded already; leaked, so that it
             // stays so.
-            let library = Box::leak(Box::new(
-                unsafe { libloading::Library::new("libOpenCL.so.1") }.ok()?,
-            ));
+            let library =
+                Box::leak(Box::new(unsafe { libloading::Library::new("libOpenCL.so.1") }.ok()?));
             // SAFETY: an address is read as an address.
             *unsafe { library.get::<*mut c_void>(name) }.ok().filter(|a| !a.is_null())?
         };
@@ -115,10 +114,8 @@ impl Exporter {
     /// Memory of this device as a buffer of it.
     pub fn create(&self, device: &ClDevice, bytes: usize) -> Result<(Mem, Shared), Refusal> {
         let bytes = bytes.next_multiple_of(self.granularity);
-        let allocation = self
-            .cuda
-            .create(self.device, bytes)
-            .map_err(|s| Refusal::driver("cuMemCreate", s))?;
+        let allocation =
+            self.cuda.create(self.device, bytes).map_err(|s| Refusal::driver("cuMemCreate", s))?;
         let shared = Shared { imports: Mutex::default(), bytes, allocation };
         let mem = shared.import(device)?;
         Ok((mem, shared))
