@@ -8,8 +8,8 @@
 // private: a line of 16 bytes from every member, CLAN_UNROLL times, so that enough is under way to
 // hide the microseconds that another GPU's memory is away;
 // local: a word a group that says whether to go on;
-// global: the elements of all members, each member's control block, and in it slots for calls so
-// short that data and flag travel in one word;
+// global: the elements of all members, each member's control block, in it slots for calls so short
+// that data and flag travel in one word, and windows for memory that others do not reach;
 // constant: not used, every line is read once.
 //
 // Lines are combined in the order of the members by one work-item, which gives the result to all who
@@ -35,6 +35,10 @@
 #ifndef CLAN_TAKES
 #define CLAN_TAKES 0 // who gets what of a line: 0 all elements combined, 1 those of the members up
 #endif               // to and including itself, 2 those of the members before it
+
+#ifndef CLAN_WINDOW
+#define CLAN_WINDOW 4096 // lines that a group sends to a member in a round
+#endif
 
 #define CLAN_EACH_2(M) M(0) M(1)
 #define CLAN_EACH_3(M) CLAN_EACH_2(M) M(2)
@@ -74,7 +78,8 @@ typedef union {
 #define CLAN_LEFT(j) (16 * (16 + (j)))  // and last left
 #define CLAN_DONE 512                   // groups of this call that are done; 32 bits
 #define CLAN_STATUS 528                 // 0, or a call in which somebody gave up
-#define CLAN_SLOTS 1024                 // from here on slots for short calls
+#define CLAN_MET(j, g) (1024 + 256 * (j) + (g)) // round that group g of member j has handed over
+#define CLAN_SLOTS 5120                 // from here on slots for short calls
 
 #if CLAN_PTX
 static inline ulong clan_now(void) {
@@ -357,6 +362,129 @@ void peer_exchange(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_OUT_
     for (uint j = 0; j < CLAN_MEMBERS; j++) out[j][e] = in[j * stride + e];
   }
   clan_leave(control, mine, me, call, patience, &go);
+}
+
+// Blocks for each other through windows, for memory that others do not reach: member j is sent sent_j
+// elements from in + from_j, and the got_j elements that come from it go to out + to_j. With `fold`,
+// what comes is combined with the own block instead, into out + to of this member. All of it in
+// rounds: a group fills its windows at the other members, tells them, waits for theirs, and empties
+// its own. Two sets of windows are used in turn. Nobody can fill a window that is still being emptied: it
+// has seen the owner hand over the next round, and that comes after emptying.
+//
+// The arguments of the members begin with this one, so that each first sends to another one.
+#define CLAN_PASS_PARAM(k)                                                                         \
+  __global ulong *control##k, __global CLAN_LINE *window##k, const ulong from##k,                  \
+      const ulong sent##k, const ulong to##k, const ulong got##k,
+#define CLAN_WINDOW_VALUE(k) window##k,
+#define CLAN_FROM_VALUE(k) from##k,
+#define CLAN_SENT_VALUE(k) sent##k,
+#define CLAN_TO_VALUE(k) to##k,
+#define CLAN_GOT_VALUE(k) got##k,
+#ifndef CLAN_PASS_UNROLL
+#define CLAN_PASS_UNROLL 4
+#endif
+
+// Lines `from .. from + n` to `to .. to + n`, by one group.
+static inline void clan_lines(__global CLAN_LINE* to, __global CLAN_LINE* from, const ulong n) {
+  ulong i = get_local_id(0);
+  for (; i + (CLAN_PASS_UNROLL - 1) * CLAN_GROUP < n; i += CLAN_PASS_UNROLL * CLAN_GROUP) {
+    CLAN_LINE v[CLAN_PASS_UNROLL];
+#pragma unroll
+    for (uint u = 0; u < CLAN_PASS_UNROLL; u++) v[u] = from[i + u * CLAN_GROUP];
+#pragma unroll
+    for (uint u = 0; u < CLAN_PASS_UNROLL; u++) to[i + u * CLAN_GROUP] = v[u];
+  }
+  for (; i < n; i += CLAN_GROUP) to[i] = from[i];
+}
+
+// The part of a block of n lines that a group sends or gets in a round: where it begins, and `*count`.
+static inline ulong clan_part(const ulong n, const uint round, ulong* count) {
+  const ulong groups = get_num_groups(0), g = get_group_id(0);
+  const ulong lo = n / groups * g + min(n % groups, g);
+  const ulong len = n / groups + (g < n % groups ? 1 : 0);
+  const ulong skip = (ulong)round * CLAN_WINDOW;
+  *count = skip < len ? min(len - skip, (ulong)CLAN_WINDOW) : 0;
+  return lo + skip;
+}
+
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, const ulong out0_at,
+               CLAN_EACH(CLAN_PASS_PARAM) const uint me, const uint fold, const uint rounds,
+               const ulong first, const ulong patience) {
+  __local uint go;
+  __global clan_t* const in = in0 + in0_at;
+  __global clan_t* const out = out0 + out0_at;
+  clan_flag const control[CLAN_MEMBERS] = {CLAN_EACH(CLAN_CONTROL_VALUE)};
+  __global CLAN_LINE* const window[CLAN_MEMBERS] = {CLAN_EACH(CLAN_WINDOW_VALUE)};
+  const ulong from[CLAN_MEMBERS] = {CLAN_EACH(CLAN_FROM_VALUE)};
+  const ulong sent[CLAN_MEMBERS] = {CLAN_EACH(CLAN_SENT_VALUE)};
+  const ulong to[CLAN_MEMBERS] = {CLAN_EACH(CLAN_TO_VALUE)};
+  const ulong got[CLAN_MEMBERS] = {CLAN_EACH(CLAN_GOT_VALUE)};
+  clan_flag const mine = control0;
+  const uint w = get_local_id(0), g = get_group_id(0);
+  if (w == 0) go = mine[CLAN_STATUS] == 0;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (go == 0) return;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  ulong count;
+  for (uint round = 0; round < rounds; round++) {
+    const ulong number = first + round;
+    const ulong set = ((ulong)g * 2 + (number & 1)) * CLAN_MEMBERS;
+#pragma unroll
+    for (uint k = 1; k < CLAN_MEMBERS; k++) {
+      const ulong at = clan_part(sent[k] / CLAN_PARTS, round, &count);
+      clan_lines(window[k] + (set + me) * CLAN_WINDOW, (__global CLAN_LINE*)(in + from[k]) + at,
+                 count);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+#pragma unroll
+    for (uint k = 1; k < CLAN_MEMBERS; k++) {
+      const uint j = (me + k) % CLAN_MEMBERS;
+      if (w == k) {
+        clan_fence();
+        clan_publish(control[k] + CLAN_MET(me, g), number);
+        if (!clan_wait(mine, CLAN_MET(j, g), number, patience)) {
+          clan_give_up(control, mine, number);
+          go = 0;
+        }
+      }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+    if (go == 0) return;
+    const ulong own = clan_part(got[0] / CLAN_PARTS, round, &count);
+    __global CLAN_LINE* const kept = (__global CLAN_LINE*)(in + from[0]) + own;
+    __global CLAN_LINE* const result = (__global CLAN_LINE*)(out + to[0]) + own;
+    if (fold) {
+      for (ulong i = w; i < count; i += CLAN_GROUP) {
+        clan_line v[CLAN_MEMBERS], r;
+#pragma unroll
+        for (uint j = 0; j < CLAN_MEMBERS; j++) {
+          v[j].whole = j == me ? kept[i] : window[0][(set + j) * CLAN_WINDOW + i];
+        }
+#pragma unroll
+        for (uint p = 0; p < CLAN_PARTS; p++) {
+          clan_c sum = CLAN_GET(v[0].part, p);
+#pragma unroll
+          for (uint j = 1; j < CLAN_MEMBERS; j++) {
+            const clan_c next = CLAN_GET(v[j].part, p);
+            sum = clan_combine(sum, next);
+          }
+          CLAN_SET(r.part, p, sum);
+        }
+        result[i] = r.whole;
+      }
+    } else {
+      if (kept != result) clan_lines(result, kept, count);
+#pragma unroll
+      for (uint k = 1; k < CLAN_MEMBERS; k++) {
+        const uint j = (me + k) % CLAN_MEMBERS;
+        const ulong at = clan_part(got[k] / CLAN_PARTS, round, &count);
+        clan_lines((__global CLAN_LINE*)(out + to[k]) + at,
+                   window[0] + (set + j) * CLAN_WINDOW, count);
+      }
+    }
+    // Everybody has read before the next round is handed over: see the barrier there.
+  }
 }
 
 // All members' n elements combined, for so few that time is distance: everyone sends all it has to

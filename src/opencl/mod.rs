@@ -390,7 +390,7 @@ impl ClDevice {
 
     /// A block for the pool; `None` when there is no memory.
     fn create_block(&self, class: usize) -> Result<Option<ClBlock>> {
-        if let Some(exporter) = self.exporter.get().filter(|_| class >= peer::SMALLEST) {
+        if let Some(exporter) = self.exporter.get().filter(|_| peer::is_shareable(class)) {
             match exporter.create(self, class) {
                 Ok((mem, shared)) => return Ok(Some(ClBlock::new(mem, class, Some(shared)))),
                 Err(peer::Refusal::OutOfMemory) => return Ok(None),
@@ -570,7 +570,7 @@ impl Backend for ClDevice {
             return self.guarded(bytes);
         }
         let mut class = Pool::<ClBlock>::size_class(bytes);
-        if let Some(exporter) = self.exporter.get().filter(|_| class >= peer::SMALLEST) {
+        if let Some(exporter) = self.exporter.get().filter(|_| peer::is_shareable(class)) {
             // Else several classes would hold blocks of one size.
             class = class.next_multiple_of(exporter.granularity());
         }
@@ -598,7 +598,7 @@ impl Backend for ClDevice {
             // Made before the device was a peer's: the next of its size shall be reachable.
             Memory::Cl(block)
                 if self.exporter.get().is_some()
-                    && block.size >= peer::SMALLEST
+                    && peer::is_shareable(block.size)
                     && !block.is_shared() =>
             {
                 self.pool.forget(block.size);

@@ -1,16 +1,17 @@
 //! The link between GPUs that load from and store to each other's memory: whole collectives as one
 //! kernel a member, with no host in between. Kernels: `cl/peer.cl`.
 //!
-//! The members' buffers are arguments of every member's kernel, so nothing is copied into or out of
-//! what users have; memory that a device made before it was a peer, and arrays below
-//! [`SMALLEST`](crate::opencl::peer::SMALLEST) bytes, go through a window. Results are ordered by the queues:
-//! whatever a member's device does next finds them there.
+//! Where members reach each other's arrays, the arrays are arguments of every member's kernel, and
+//! nothing is copied into or out of them. That is memory which a device made since it became a peer, of
+//! [`SMALLEST`](crate::opencl::peer::SMALLEST) bytes and more; all else goes through windows ([`pass`]).
+//! Results are ordered by the queues: whatever a member's device does next finds them there.
 //!
 //! A member that does not come is waited for as long as the call says, then all kernels end, and
 //! [`Team::check`] and every later call tell it.
 
 pub(crate) mod call;
 mod launch;
+mod pass;
 mod probe;
 pub(crate) mod text;
 
@@ -20,13 +21,20 @@ use crate::backend::Buffer;
 use crate::device::{Backing, Device};
 use crate::error::{Error, ErrorKind, Result};
 use crate::opencl::{ClDevice, Maker, peer::SMALLEST};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// GPUs whose memory each of them reaches.
 pub(crate) struct Team {
     devices: Vec<Device>,
     /// Each member's control block; what lies where is in `cl/peer.cl`.
     controls: Vec<Buffer>,
+    /// Lines of a window: what a group sends to a member in a round. 64 KiB, of which a launch on four
+    /// H200 moves 50 MB at a time.
+    window_lines: usize,
+    /// Groups of a launch that goes through windows, at most.
+    window_groups: usize,
+    /// Memory that others fill for this member; see [`pass`].
+    windows: OnceLock<Vec<Buffer>>,
     state: Mutex<State>,
 }
 
@@ -35,12 +43,14 @@ struct State {
     calls: u64,
     /// Short calls so far.
     short_calls: u32,
+    /// Rounds through windows so far.
+    rounds: u64,
     /// Why the team is of no use any more.
     broken: Option<Error>,
 }
 
 /// Bytes of a control block before its slots: `CLAN_SLOTS` words.
-const FLAGS_BYTES: usize = 8 * 1024;
+const FLAGS_BYTES: usize = 8 * 5120;
 /// Where a member notes the call that failed: `CLAN_STATUS`.
 const STATUS_AT: usize = 8 * 528;
 
@@ -103,8 +113,17 @@ impl Team {
             control.upload(0, &vec![0; bytes])?;
             controls.push(control);
         }
-        let state = State { calls: 0, short_calls: 0, broken: None };
-        Ok(Team { devices: devices.to_vec(), controls, state: Mutex::new(state) })
+        let state = State { calls: 0, short_calls: 0, rounds: 0, broken: None };
+        let windows = OnceLock::new();
+        let (window_lines, window_groups) = (4096, 64);
+        Ok(Team {
+            devices: devices.to_vec(),
+            controls,
+            window_lines,
+            window_groups,
+            windows,
+            state: Mutex::new(state),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

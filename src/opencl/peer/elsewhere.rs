@@ -4,6 +4,12 @@ use super::ClDevice;
 use ocl::core::Mem;
 
 pub(crate) const SMALLEST: usize = 2 << 20;
+const LARGEST: usize = 256 << 20;
+
+/// Whether blocks of this size are made so that they can be shared.
+pub(crate) fn is_shareable(bytes: usize) -> bool {
+    (SMALLEST..=LARGEST).contains(&bytes)
+}
 
 pub(crate) enum Exporter {}
 

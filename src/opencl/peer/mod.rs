@@ -19,6 +19,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// multiples of 2 MiB.
 pub(crate) const SMALLEST: usize = 2 << 20;
 
+/// Larger blocks are made the ordinary way: NVIDIA's driver (580.159 on an H200) crashes when it
+/// imports 512 MiB or more, whatever the granularity, flags or stack; 510 MiB are well.
+const LARGEST: usize = 510 << 20;
+
+/// Whether blocks of this size are made so that they can be shared.
+pub(crate) fn is_shareable(bytes: usize) -> bool {
+    (SMALLEST..=LARGEST).contains(&bytes)
+}
+
 /// Makes memory of one device that others can import.
 pub(crate) struct Exporter {
     cuda: &'static Cuda,

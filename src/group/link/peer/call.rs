@@ -20,7 +20,7 @@ impl<'a> Slot<'a> {
         Slot { buffer, offset }
     }
 
-    fn after(self, elements: usize) -> Slot<'a> {
+    pub(super) fn after(self, elements: usize) -> Slot<'a> {
         Slot { offset: self.offset + elements, ..self }
     }
 
@@ -46,7 +46,8 @@ impl<'a> Slot<'a> {
 /// | the others | every member's | every member's |
 ///
 /// Slots that the table does not name may be `None`. Results may take the place of the same member's
-/// elements (same buffer, same offset) where all have the same length; they overlap nothing else.
+/// elements (same buffer, same offset) where all have the same length, and in `AllGather` a member's
+/// block may lie in its place already; they overlap nothing else.
 /// The caller owns the buffers of `outs` alone.
 pub(crate) struct Call<'a> {
     /// What errors name.
@@ -123,7 +124,7 @@ impl<'a> Call<'a> {
     }
 
     /// Elements before a member's block.
-    fn start(&self, member: usize) -> usize {
+    pub(super) fn start(&self, member: usize) -> usize {
         self.blocks[..member].iter().sum()
     }
 
@@ -255,7 +256,9 @@ impl<'a> Call<'a> {
                 Work::Spread { from: ins[root], outs: outs.to_vec(), to, range: without(root) }
             }
             C::AllGather => {
-                Work::Spread { from: ins[me], outs: after(outs), to: everyone, range: own }
+                let outs = after(outs);
+                let kept = u32::from(ins[me].is(&outs[me])) << me;
+                Work::Spread { from: ins[me], outs, to: everyone & !kept, range: own }
             }
             C::Scatter { root } => Work::Spread {
                 from: ins[root].after(self.start(me)),

@@ -16,19 +16,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Tried {
     team: Team,
     alone: bool,
+    /// Whether everything goes through windows.
+    through: bool,
 }
 
 impl Tried {
     fn alone(device: &Device, members: usize) -> Tried {
-        Tried { team: Team::new(&vec![device.clone(); members]).unwrap(), alone: true }
+        let mut team = Team::new(&vec![device.clone(); members]).unwrap();
+        team.window_lines = 2048;
+        Tried { team, alone: true, through: false }
     }
 
     /// Makes nobody wait in the next call.
     fn prepare(&mut self) {
         if self.alone {
             for control in &mut self.team.controls {
-                // Flags come first; numbers of calls are below this.
+                // Flags of members, and of their groups; numbers of calls are below this.
                 control.upload(0, &[0x7f; 8 * 512]).unwrap();
+                control.upload(8 * 1024, &[0x7f; 8 * 4096]).unwrap();
             }
         }
     }
@@ -99,7 +104,6 @@ fn expected(case: &Case, member: usize, i: usize, f: fn(i64, i64) -> i64) -> Opt
 }
 
 fn try_case<T: Sample>(tried: &mut Tried, case: &Case, body: &str, f: fn(i64, i64) -> i64) {
-    tried.prepare();
     let team = &tried.team;
     let p = team.members();
     let call = |ins, outs| -> Call<'static> {
@@ -150,8 +154,16 @@ fn try_case<T: Sample>(tried: &mut Tried, case: &Case, body: &str, f: fn(i64, i6
         Box::leak(slots.into_boxed_slice())
     };
     let call = call(slots(&ins), slots(&outs));
-    team.run(&call).unwrap();
-    team.check("test").unwrap();
+    let reached = if tried.through { Some(false) } else { tried.alone.then_some(true) };
+    // Kernels that run one after another find in their windows what was sent the time before.
+    let times = if tried.through && tried.alone { 2 } else { 1 };
+    let rounds = team.state().rounds;
+    for _ in 0..times {
+        tried.prepare();
+        tried.team.state().rounds = rounds;
+        tried.team.run_as(&call, reached).unwrap();
+        tried.team.check("test").unwrap();
+    }
     for member in 0..p {
         let Some(out) = outs[member] else { continue };
         let mut raw = vec![0; (case.at + counts[member] + 5) * size_of::<T>()];
@@ -202,8 +214,11 @@ fn try_all<T: Sample>(tried: &mut Tried, blocks: &[usize], at: usize, large: boo
             collective,
             C::AllReduce | C::Broadcast { .. } | C::Reduce { .. } | C::Scan | C::ExclusiveScan
         );
+        let one_step = !same_length;
+        let repeated = tried.through && tried.alone;
         for in_place in [false, true] {
-            if in_place && !same_length {
+            // Members that run one after another can make one step together.
+            if in_place && !same_length || repeated && !one_step {
                 continue;
             }
             let case = Case { collective, blocks: blocks.to_vec(), at, in_place, large };
@@ -263,6 +278,20 @@ fn kernels_on_one_device() {
 }
 
 #[test]
+fn windows_on_one_device() {
+    for device in devices() {
+        let mut tried = Tried { through: true, ..Tried::alone(&device, 3) };
+        try_all::<f32>(&mut tried, &[40_000; 3], 0, false);
+        // Blocks that begin inside of lines.
+        try_all::<f32>(&mut tried, &[30_002, 0, 7_777], 0, false);
+        // Two rounds.
+        tried.team.window_lines = 1024;
+        tried.team.windows = Default::default();
+        try_all::<f32>(&mut tried, &[40_000; 3], 0, false);
+    }
+}
+
+#[test]
 fn mistakes_are_told_before_anything_moves() {
     for device in devices() {
         let team = Tried::alone(&device, 2).team;
@@ -298,6 +327,33 @@ fn mistakes_are_told_before_anything_moves() {
     }
 }
 
+#[test]
+fn a_member_that_does_not_come_is_told() {
+    for device in devices() {
+        // Members of one device run one after another: the first waits for the second in vain.
+        for (n, reached) in [(90_000, true), (90_000, false), (100, true)] {
+            let team = Team::new(&[device.clone(), device.clone()]).unwrap();
+            let buffers: Vec<Buffer> =
+                (0..4).map(|_| Buffer::new(&device, 4 * n).unwrap()).collect();
+            let slots: Vec<_> = buffers.iter().map(|b| Some(Slot::new(b, 0))).collect();
+            let call = Call {
+                op: "test",
+                collective: Collective::AllReduce,
+                dtype: DType::F32,
+                ins: &slots[..2],
+                outs: &slots[2..],
+                blocks: &[n, 0],
+                body: Some("return a + b;"),
+                patience: Duration::from_micros(50),
+            };
+            team.run_as(&call, Some(reached)).unwrap();
+            let e = team.check("test").unwrap_err().to_string();
+            assert!(e.contains("in vain"), "{e}");
+            assert_eq!(team.run(&call).unwrap_err().to_string(), e);
+        }
+    }
+}
+
 /// The team of all NVIDIA GPUs, or of two.
 fn gpus(most: usize) -> Option<Team> {
     let nvidia = |d: &Device| super::opencl(d).is_some_and(|cl| cl.maker == super::Maker::Nvidia);
@@ -311,10 +367,14 @@ fn gpus(most: usize) -> Option<Team> {
 
 #[test]
 fn collectives_between_gpus() {
-    for most in [2, 16] {
-        let Some(team) = gpus(most) else { return };
+    for (most, through) in [(2, false), (16, false), (16, true)] {
+        let Some(mut team) = gpus(most) else { return };
         let p = team.members();
-        let mut tried = Tried { team, alone: false };
+        if through {
+            // Many rounds.
+            team.window_lines = 256;
+        }
+        let mut tried = Tried { team, alone: false, through };
         for (n, at, large) in [
             (1, 0, true),
             (1000, 0, false),
@@ -327,6 +387,15 @@ fn collectives_between_gpus() {
         }
         let ragged: Vec<usize> = (0..p).map(|m| (m % 3) * 33_331).collect();
         try_all::<f32>(&mut tried, &ragged, 0, true);
+        try_all::<u32>(&mut tried, &vec![6_000_001 / p; p], 0, true);
+        let long = Case {
+            collective: Collective::AllReduce,
+            blocks: vec![20_000_003 / p; p],
+            at: 0,
+            in_place: through,
+            large: true,
+        };
+        try_case::<f32>(&mut tried, &long, "return a + b;", |a, b| a + b);
         try_all::<u8>(&mut tried, &vec![400_001; p], 0, true);
         try_all::<f64>(&mut tried, &vec![30_000; p], 2, true);
         let blocks = vec![100_000; p];

@@ -2,7 +2,7 @@
 
 use super::call::Takes;
 use crate::element::DType;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::opencl::program::{Key, Program};
 use crate::opencl::{ClDevice, Maker, Point, codegen};
 use std::fmt::Write;
@@ -22,12 +22,13 @@ pub(super) struct Form<'a> {
     pub takes: Takes,
     /// Whether lines of 16 bytes are aligned everywhere; else a line is an element.
     pub wide: bool,
+    /// Lines that a group sends to a member in a round.
+    pub window: usize,
     pub point: Point,
 }
 
 impl Form<'_> {
-    /// The program on a device. `op` is what errors name.
-    pub fn program(&self, device: &ClDevice, op: &'static str) -> Result<Arc<Program>> {
+    fn key(&self) -> Key {
         let mut key = vec![
             self.members as u8,
             self.dtype as u8,
@@ -35,10 +36,31 @@ impl Form<'_> {
             u8::from(self.wide),
             u8::from(self.body.is_some()),
         ];
+        key.extend((self.window as u32).to_le_bytes());
         self.point.key(&mut key);
         key.extend(self.body.unwrap_or_default().bytes());
-        let name: Key = ("peer", key);
-        device.programs.get(device, op, name, || self.text(device))
+        ("peer", key)
+    }
+
+    /// The program on every device. `op` is what errors name.
+    pub fn programs(&self, devices: &[&ClDevice], op: &'static str) -> Result<Vec<Arc<Program>>> {
+        let key = self.key();
+        let known = devices.iter().map(|d| d.programs.known(&key)).collect::<Option<Vec<_>>>();
+        if let Some(known) = known {
+            return known.into_iter().collect();
+        }
+        // Each device has a compiler of its own.
+        let build = |d: &ClDevice| d.programs.get(d, op, key.clone(), || self.text(d));
+        std::thread::scope(|scope| {
+            let started: Vec<_> = devices.iter().map(|d| scope.spawn(|| build(d))).collect();
+            started
+                .into_iter()
+                .map(|thread| match thread.join() {
+                    Ok(built) => built,
+                    Err(_) => Err(Error::new(ErrorKind::Build, op, "the compiler panicked")),
+                })
+                .collect()
+        })
     }
 
     fn text(&self, device: &ClDevice) -> String {
@@ -48,6 +70,7 @@ impl Form<'_> {
             text.push_str("#define CLAN_PTX 1\n");
         }
         text.push_str(&parameters(self.members, self.dtype, self.takes, self.wide));
+        let _ = writeln!(text, "#define CLAN_WINDOW {}", self.window);
         if let Some(body) = self.body {
             let _ = writeln!(text, "#define CLAN_COMBINED {}", body.replace('\n', " "));
         }
