@@ -7,5 +7,6 @@ pub mod schedule;
 
 pub(crate) mod link {
     #[cfg(feature = "opencl")]
+    #[cfg_attr(not(test), allow(dead_code, reason = "what groups of GPUs will be made of"))]
     pub(crate) mod peer;
 }

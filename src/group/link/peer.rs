@@ -159,5 +159,4 @@ impl Team {
 }
 
 #[cfg(test)]
-#[cfg(test)]
 mod tests;
