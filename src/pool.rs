@@ -63,6 +63,11 @@ impl<B> Pool<B> {
         None
     }
 
+    /// Notes that a block is gone and will not come back.
+    pub fn forget(&self, class: usize) {
+        self.state().usage.held -= class;
+    }
+
     /// Everything that is cached, for the caller to free.
     pub fn drain(&self) -> Vec<B> {
         let mut state = self.state();

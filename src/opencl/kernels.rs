@@ -4,6 +4,7 @@
 use super::codegen;
 use crate::device::{Backing, Device};
 use crate::element::DType;
+use crate::group::link::peer::text as peer;
 use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
@@ -14,7 +15,7 @@ use std::path::Path;
 /// A family: its file is `cl/NAME.cl`.
 struct Family {
     name: &'static str,
-    /// The only source that embeds the file, below `src/ops`.
+    /// The only source that embeds the file, below `src/ops`, or below `src` after a slash.
     by: &'static str,
     kernels: &'static [&'static str],
     /// What comes between the prelude and the file for one element type; `None` for types that it
@@ -96,6 +97,13 @@ const FAMILIES: &[Family] = &[
                 format!("#define CLAN_KERNEL 1\n{types}{output}typedef {result} clan_result;\n")
             })
         },
+    },
+    Family {
+        name: "peer",
+        by: "/group/link/peer/text.rs",
+        kernels: &["peer_combine", "peer_spread", "peer_exchange", "peer_combine_short"],
+        // Numbers of members and who takes what meet some types each.
+        types: |dtype| Some(peer::samples(dtype)),
     },
     Family {
         name: "reduce",
@@ -204,7 +212,11 @@ fn every_file_belongs_to_one_family() {
     let mut found = BTreeMap::new();
     embedded(&root().join("src"), &mut found);
     embedded(&root().join("examples"), &mut found);
-    let families = FAMILIES.iter().map(|f| (f.name, format!("src/ops/{}", f.by)));
+    let by = |by: &str| match by.strip_prefix('/') {
+        Some(path) => format!("src/{path}"),
+        None => format!("src/ops/{by}"),
+    };
+    let families = FAMILIES.iter().map(|f| (f.name, by(f.by)));
     let shared = SHARED.iter().map(|(name, by)| (*name, by.to_string()));
     let want: BTreeMap<String, Vec<String>> =
         families.chain(shared).map(|(name, by)| (name.to_string(), vec![by])).collect();

@@ -5,7 +5,7 @@ use super::{ClBlock, ClDevice, failure, is_out_of_memory};
 use crate::backend::{Buffer, Memory};
 use crate::error::Result;
 use ocl::OclPrm;
-use ocl::core::{self, ArgVal, Event, Kernel};
+use ocl::core::{self, ArgVal, Event, Kernel, Mem};
 use std::sync::Arc;
 
 /// One launch of a kernel. Arguments are set in the order of the calls.
@@ -67,6 +67,28 @@ impl<'a> Launch<'a> {
                 self.set(ArgVal::mem(&block.mem))
             }
             _ => self.set(ArgVal::mem_null()),
+        }
+    }
+
+    /// A buffer of this device whose uses are noted by [`Launch::exposes`], or by nobody where no
+    /// other command uses it.
+    pub fn own(&mut self, buffer: &Buffer) -> Result<()> {
+        match &buffer.memory {
+            Memory::Cl(block) => self.set(ArgVal::mem(&block.mem)),
+            _ => self.set(ArgVal::mem_null()),
+        }
+    }
+
+    /// A peer's buffer as this device sees it. Who orders its uses is the kernel's business.
+    pub fn remote(&mut self, mem: &Mem) -> Result<()> {
+        self.set(ArgVal::mem(mem))
+    }
+
+    /// Memory that is no argument, but that peers read or write until the kernel ends.
+    pub fn exposes(&mut self, block: &'a ClBlock, written: bool) {
+        match written {
+            true => self.writes.push(block),
+            false => self.reads.push(block),
         }
     }
 

@@ -5,6 +5,11 @@ mod discover;
 #[cfg(test)]
 mod kernels;
 pub(crate) mod launch;
+#[cfg(target_os = "linux")]
+pub(crate) mod peer;
+#[cfg(not(target_os = "linux"))]
+#[path = "peer/elsewhere.rs"]
+pub(crate) mod peer;
 pub(crate) mod program;
 mod quirks;
 pub(crate) mod stream;
@@ -36,6 +41,8 @@ pub(crate) struct ClDevice {
     pub point: Point,
     runtime: OnceLock<Result<Runtime>>,
     pool: Pool<ClBlock>,
+    /// Once set, large blocks are made so that other devices can reach them.
+    exporter: OnceLock<peer::Exporter>,
     event_per_launch: bool,
     pub programs: Programs,
     /// Points that the tuner found, read from disk at first use.
@@ -117,6 +124,8 @@ pub(crate) struct ClBlock {
     mem: Mem,
     size: usize,
     history: Mutex<History>,
+    /// What other devices need to reach it.
+    shared: Option<peer::Shared>,
 }
 
 /// A buffer made while a kernel is on trial: a part of a larger one, all of which was filled with
@@ -135,6 +144,37 @@ impl GuardedBlock {
 }
 
 impl ClBlock {
+    fn new(mem: Mem, size: usize, shared: Option<peer::Shared>) -> ClBlock {
+        ClBlock { mem, size, history: Mutex::default(), shared }
+    }
+
+    /// Whether kernels on other devices may be given it.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The block as a buffer of another device.
+    pub fn seen_by(&self, op: &'static str, device: &ClDevice) -> Result<Mem> {
+        let seen = self.shared.as_ref().map(|shared| shared.seen_by(device));
+        match seen {
+            Some(Ok(mem)) => Ok(mem),
+            Some(Err(peer::Refusal::OutOfMemory)) => Err(device.out_of_memory(op, self.size)),
+            Some(Err(peer::Refusal::Other(call, code))) => Err(Error::new(
+                ErrorKind::Driver,
+                op,
+                format!(
+                    "{call} answered {code} when {} imported a peer's memory",
+                    device.info.name
+                ),
+            )),
+            None => Err(Error::new(
+                ErrorKind::Driver,
+                op,
+                format!("{} cannot reach this memory of a peer", device.info.name),
+            )),
+        }
+    }
+
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,6 +230,7 @@ impl ClDevice {
                 DeviceKind::Cpu => crate::host::CACHE_LIMIT,
                 _ => usize::MAX,
             }),
+            exporter: OnceLock::new(),
             event_per_launch: quirks::event_per_launch(info),
             programs: Programs::default(),
             tuned: OnceLock::new(),
@@ -330,6 +371,47 @@ impl ClDevice {
         Ok(Some(mem))
     }
 
+    /// From now on large blocks are made so that other devices can reach them. False where that
+    /// cannot be.
+    pub fn make_reachable(&self) -> bool {
+        if self.exporter.get().is_some() {
+            return true;
+        }
+        let Some(exporter) = peer::Exporter::of(self) else { return false };
+        if self.exporter.set(exporter).is_ok() {
+            // What is cached was made the ordinary way.
+            self.release_cache();
+        }
+        true
+    }
+
+    /// Hands everything over that was enqueued: kernels that wait for other devices' must not wait
+    /// in the host.
+    pub fn flush(&self, op: &'static str) -> Result<()> {
+        core::flush(&self.runtime()?.compute).map_err(|e| failure(op, "clFlush", &e))
+    }
+
+    /// Whether kernels of this device can use memory of the other; both have been made reachable.
+    pub fn reaches(&self, other: &ClDevice) -> bool {
+        let both = self.exporter.get().zip(other.exporter.get());
+        both.is_some_and(|(own, other)| own.reaches(other))
+    }
+
+    /// A block for the pool; `None` when there is no memory.
+    fn create_block(&self, class: usize) -> Result<Option<ClBlock>> {
+        if let Some(exporter) = self.exporter.get().filter(|_| peer::is_shareable(class)) {
+            match exporter.create(self, class) {
+                Ok((mem, shared)) => return Ok(Some(ClBlock::new(mem, class, Some(shared)))),
+                Err(peer::Refusal::OutOfMemory) => return Ok(None),
+                // An ordinary block serves everything but collectives without a copy.
+                Err(peer::Refusal::Other(call, code)) => {
+                    log::debug!("{}: {call} answered {code} for {class} bytes", self.info.name);
+                }
+            }
+        }
+        Ok(self.create(class)?.map(|mem| ClBlock::new(mem, class, None)))
+    }
+
     /// A buffer between guard bands, outside of the pool.
     fn guarded(&self, bytes: usize) -> Result<Memory> {
         // A part of a buffer starts at a multiple of this; 4096 bits are the most that is known.
@@ -358,7 +440,7 @@ impl ClDevice {
         // An upload takes the other queue and would not wait for it.
         core::finish(&runtime.compute).map_err(|e| failure("tune", "clFinish", &e))?;
         crate::tune::guard::note(GuardedBlock { whole, band, bytes });
-        Ok(Memory::Cl(ClBlock { mem, size: 0, history: Mutex::default() }))
+        Ok(Memory::Cl(ClBlock::new(mem, 0, None)))
     }
 
     /// The bytes before and after a buffer with guard bands, once all work has finished.
@@ -402,6 +484,36 @@ impl ClDevice {
                 self.info.name, usage.held, usage.cached, self.info.memory.global_bytes
             ),
         )
+    }
+
+    /// Copies bytes within the device; the caller owns `dst` alone.
+    pub fn copy_block(
+        &self,
+        src: &ClBlock,
+        src_at: usize,
+        dst: &ClBlock,
+        dst_at: usize,
+        bytes: usize,
+    ) -> Result<()> {
+        let runtime = self.runtime()?;
+        core::enqueue_copy_buffer::<u8, _, _, _>(
+            &runtime.compute,
+            &src.mem,
+            &dst.mem,
+            src_at,
+            dst_at,
+            bytes,
+            None::<&Event>,
+            None::<&mut Event>,
+        )
+        .map_err(|e| match is_out_of_memory(&e) {
+            true => self.out_of_memory("copy", bytes),
+            false => failure("copy", "clEnqueueCopyBuffer", &e),
+        })?;
+        let position = runtime.issue();
+        src.after_read(position);
+        dst.after_write(position, "copy");
+        Ok(())
     }
 
     /// After a blocking call failed: names the operation that really did, when it is known.
@@ -467,27 +579,39 @@ impl Backend for ClDevice {
             return self.guarded(bytes);
         }
         let mut class = Pool::<ClBlock>::size_class(bytes);
+        if let Some(exporter) = self.exporter.get().filter(|_| peer::is_shareable(class)) {
+            // Else several classes would hold blocks of one size.
+            class = class.next_multiple_of(exporter.granularity());
+        }
         if class as u64 > largest {
             class = bytes;
         }
         if let Some(block) = self.pool.take(class) {
             return Ok(Memory::Cl(block));
         }
-        let mem = match self.create(class)? {
-            Some(mem) => mem,
+        let block = match self.create_block(class)? {
+            Some(block) => block,
             None => {
                 self.release_cache();
-                self.create(class)?.ok_or_else(|| self.out_of_memory("alloc", bytes))?
+                self.create_block(class)?.ok_or_else(|| self.out_of_memory("alloc", bytes))?
             }
         };
         self.pool.add(class);
-        Ok(Memory::Cl(ClBlock { mem, size: class, history: Mutex::default() }))
+        Ok(Memory::Cl(block))
     }
 
     fn recycle(&self, memory: Memory) {
         match memory {
             // Not the pool's: see `guarded`.
             Memory::Cl(block) if block.size == 0 => drop(block),
+            // Made before the device was a peer's: the next of its size shall be reachable.
+            Memory::Cl(block)
+                if self.exporter.get().is_some()
+                    && peer::is_shareable(block.size)
+                    && !block.is_shared() =>
+            {
+                self.pool.forget(block.size);
+            }
             Memory::Cl(block) => drop(self.pool.put(block.size, block)),
             _ => {}
         }
@@ -555,25 +679,7 @@ impl Backend for ClDevice {
         dst_at: usize,
         bytes: usize,
     ) -> Result<()> {
-        let (runtime, src, dst) = (self.runtime()?, block(src), block(dst));
-        core::enqueue_copy_buffer::<u8, _, _, _>(
-            &runtime.compute,
-            &src.mem,
-            &dst.mem,
-            src_at,
-            dst_at,
-            bytes,
-            None::<&Event>,
-            None::<&mut Event>,
-        )
-        .map_err(|e| match is_out_of_memory(&e) {
-            true => self.out_of_memory("copy", bytes),
-            false => failure("copy", "clEnqueueCopyBuffer", &e),
-        })?;
-        let position = runtime.issue();
-        src.after_read(position);
-        dst.after_write(position, "copy");
-        Ok(())
+        self.copy_block(block(src), src_at, block(dst), dst_at, bytes)
     }
 
     fn wait(&self) -> Result<()> {
@@ -593,6 +699,13 @@ impl Backend for ClDevice {
     fn usage(&self) -> MemoryUsage {
         self.pool.usage()
     }
+}
+
+/// The same of a status that did not come through `ocl`.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing is imported there"))]
+fn is_out_of_memory_code(status: i32) -> bool {
+    // CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES, CL_OUT_OF_HOST_MEMORY
+    matches!(status, -6..=-4)
 }
 
 fn is_out_of_memory(e: &core::Error) -> bool {

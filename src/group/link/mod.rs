@@ -10,6 +10,8 @@
 
 mod host;
 #[cfg(feature = "opencl")]
+mod peer;
+#[cfg(feature = "opencl")]
 pub(crate) mod relay;
 #[cfg(feature = "opencl")]
 mod staged;

@@ -1,0 +1,162 @@
+//! The link between GPUs that load from and store to each other's memory: whole collectives as one
+//! kernel a member, with no host in between. Kernels: `cl/peer.cl`.
+//!
+//! Where members reach each other's arrays, the arrays are arguments of every member's kernel, and
+//! nothing is copied into or out of them. That is memory which a device made since it became a peer, of
+//! [`SMALLEST`](crate::opencl::peer::SMALLEST) bytes and more; all else goes through windows ([`pass`]).
+//! Results are ordered by the queues: whatever a member's device does next finds them there.
+//!
+//! A member that does not come is waited for as long as the call says, then all kernels end, and
+//! [`Team::check`] and every later call tell it.
+
+pub(crate) mod call;
+mod launch;
+mod pass;
+mod probe;
+pub(crate) mod text;
+
+pub(crate) use call::{Call, Slot};
+
+use crate::backend::Buffer;
+use crate::device::{Backing, Device};
+use crate::error::{Error, ErrorKind, Result};
+use crate::opencl::{ClDevice, Maker, peer::SMALLEST};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// GPUs whose memory each of them reaches.
+pub(crate) struct Team {
+    devices: Vec<Device>,
+    /// Each member's control block; what lies where is in `cl/peer.cl`.
+    controls: Vec<Buffer>,
+    /// Lines of a window: what a group sends to a member in a round. 64 KiB, of which a launch on four
+    /// H200 moves 50 MB at a time.
+    window_lines: usize,
+    /// Groups of a launch that goes through windows, at most.
+    window_groups: usize,
+    /// Memory that others fill for this member; see [`pass`].
+    windows: OnceLock<Vec<Buffer>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Calls so far: what flags count.
+    calls: u64,
+    /// Short calls so far.
+    short_calls: u32,
+    /// Rounds through windows so far.
+    rounds: u64,
+    /// Why the team is of no use any more.
+    broken: Option<Error>,
+}
+
+/// Bytes of a control block before its slots: `CLAN_SLOTS` words.
+const FLAGS_BYTES: usize = 8 * 5120;
+/// Where a member notes the call that failed: `CLAN_STATUS`.
+const STATUS_AT: usize = 8 * 528;
+
+/// Most bytes that are combined by sending all to all.
+const SHORT_BYTES: usize = 64 << 10;
+/// Units of eight bytes in a slot for such a call.
+const SLOT_UNITS: usize = SHORT_BYTES / 8;
+
+fn control_bytes(members: usize) -> usize {
+    // Two sets of a slot for each member; a unit and its flags take 16 bytes.
+    FLAGS_BYTES + 2 * members * SLOT_UNITS * 16
+}
+
+fn opencl(device: &Device) -> Option<&ClDevice> {
+    match device.backing() {
+        Backing::OpenCl(cl) => Some(cl),
+        _ => None,
+    }
+}
+
+impl Team {
+    /// A team of these members, if each of them reaches the memory of all others: which is tried.
+    pub fn open(devices: &[Device]) -> Option<Team> {
+        let distinct = (1..devices.len()).all(|i| !devices[..i].contains(&devices[i]));
+        if !distinct || !(2..=text::MOST).contains(&devices.len()) {
+            return None;
+        }
+        let members: Vec<&ClDevice> = devices.iter().map(opencl).collect::<Option<_>>()?;
+        // The kernels' flags need what only NVIDIA's compiler is known to have.
+        let nvidia = |cl: &&ClDevice| cl.maker == Maker::Nvidia && cl.make_reachable();
+        if !members.iter().all(nvidia) {
+            return None;
+        }
+        let reach = |a: &ClDevice| members.iter().all(|b| std::ptr::eq(a, *b) || a.reaches(b));
+        if !members.iter().all(|a| reach(a)) {
+            log::debug!("not all of {devices:?} reach each other's memory");
+            return None;
+        }
+        match Team::new(devices).and_then(|team| probe::proven(&team).map(|sound| (team, sound))) {
+            Ok((team, true)) => Some(team),
+            Ok((_, false)) => {
+                log::warn!(
+                    "{devices:?} reach each other's memory, but what one wrote another did not read: they go through the host"
+                );
+                None
+            }
+            Err(e) => {
+                log::warn!("{devices:?} do not share memory and go through the host: {e}");
+                None
+            }
+        }
+    }
+
+    fn new(devices: &[Device]) -> Result<Team> {
+        let bytes = control_bytes(devices.len());
+        let mut controls = Vec::new();
+        for device in devices {
+            let mut control = Buffer::new(device, bytes.max(SMALLEST))?;
+            // Memory of the pool has old contents, which may be flags.
+            control.upload(0, &vec![0; bytes])?;
+            controls.push(control);
+        }
+        let state = State { calls: 0, short_calls: 0, rounds: 0, broken: None };
+        let windows = OnceLock::new();
+        let (window_lines, window_groups) = (4096, 64);
+        Ok(Team {
+            devices: devices.to_vec(),
+            controls,
+            window_lines,
+            window_groups,
+            windows,
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The members.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// How many there are.
+    pub fn members(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Waits for all members, and tells whether the calls so far have succeeded.
+    pub fn check(&self, op: &'static str) -> Result<()> {
+        let mut state = self.state();
+        for (member, (device, control)) in self.devices.iter().zip(&self.controls).enumerate() {
+            let mut word = [0; 8];
+            control.download(STATUS_AT, &mut word)?;
+            let call = u64::from_le_bytes(word);
+            if call != 0 && state.broken.is_none() {
+                let text = format!(
+                    "member {member} ({device}) waited for another in vain, in call {call} of its team: make the group again, without whoever is lost"
+                );
+                state.broken = Some(Error::new(ErrorKind::Driver, op, text));
+            }
+        }
+        state.broken.clone().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The text of `cl/peer.cl` for a form of a call.
+
+use super::call::Takes;
+use crate::element::DType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::opencl::program::{Key, Program};
+use crate::opencl::{ClDevice, Maker, Point, codegen};
+use std::fmt::Write;
+use std::sync::Arc;
+
+const SOURCE: &str = include_str!("../../../../cl/peer.cl");
+
+/// Most members that the kernels are written for.
+pub(super) const MOST: usize = 16;
+
+/// What a program's text depends on.
+pub(super) struct Form<'a> {
+    pub members: usize,
+    pub dtype: DType,
+    /// The body of a function of `a` and `b` in OpenCL C; absent where nothing is combined.
+    pub body: Option<&'a str>,
+    pub takes: Takes,
+    /// Whether lines of 16 bytes are aligned everywhere; else a line is an element.
+    pub wide: bool,
+    /// Lines that a group sends to a member in a round.
+    pub window: usize,
+    pub point: Point,
+}
+
+impl Form<'_> {
+    fn key(&self) -> Key {
+        let mut key = vec![
+            self.members as u8,
+            self.dtype as u8,
+            self.takes as u8,
+            u8::from(self.wide),
+            u8::from(self.body.is_some()),
+        ];
+        key.extend((self.window as u32).to_le_bytes());
+        self.point.key(&mut key);
+        key.extend(self.body.unwrap_or_default().bytes());
+        ("peer", key)
+    }
+
+    /// The program on every device. `op` is what errors name.
+    pub fn programs(&self, devices: &[&ClDevice], op: &'static str) -> Result<Vec<Arc<Program>>> {
+        let key = self.key();
+        let known = devices.iter().map(|d| d.programs.known(&key)).collect::<Option<Vec<_>>>();
+        if let Some(known) = known {
+            return known.into_iter().collect();
+        }
+        // Each device has a compiler of its own.
+        let build = |d: &ClDevice| d.programs.get(d, op, key.clone(), || self.text(d));
+        std::thread::scope(|scope| {
+            let started: Vec<_> = devices.iter().map(|d| scope.spawn(|| build(d))).collect();
+            started
+                .into_iter()
+                .map(|thread| match thread.join() {
+                    Ok(built) => built,
+                    Err(_) => Err(Error::new(ErrorKind::Build, op, "the compiler panicked")),
+                })
+                .collect()
+        })
+    }
+
+    fn text(&self, device: &ClDevice) -> String {
+        let mut text = codegen::defines(device, false, self.point);
+        text.push_str(codegen::PRELUDE);
+        if device.maker == Maker::Nvidia {
+            text.push_str("#define CLAN_PTX 1\n");
+        }
+        text.push_str(&parameters(self.members, self.dtype, self.takes, self.wide));
+        let _ = writeln!(text, "#define CLAN_WINDOW {}", self.window);
+        if let Some(body) = self.body {
+            let _ = writeln!(text, "#define CLAN_COMBINED {}", body.replace('\n', " "));
+        }
+        text.push_str(SOURCE);
+        text
+    }
+}
+
+/// What comes before the file.
+fn parameters(members: usize, dtype: DType, takes: Takes, wide: bool) -> String {
+    let plain = ("((a)[k])", "((a)[k] = (v))");
+    let (stored, (get, set)) = match dtype {
+        DType::F16 => ("ushort", ("clan_f16((a)[k])", "((a)[k] = clan_f16_bits(v))")),
+        DType::BF16 => ("ushort", ("clan_bf16((a)[k])", "((a)[k] = clan_bf16_bits(v))")),
+        _ => (codegen::storage(dtype), plain),
+    };
+    let line = if wide { "uint4" } else { stored };
+    let computed = codegen::compute(dtype);
+    let half = match dtype {
+        // Through private memory, so that lines of any memory are read alike.
+        DType::F16 => concat!(
+            "static inline float clan_f16(ushort bits) { return vload_half(0, (const half*)&bits); }\n",
+            "static inline ushort clan_f16_bits(const float x) {\n",
+            "  ushort bits;\n",
+            "  vstore_half_rte(x, 0, (half*)&bits);\n",
+            "  return bits;\n",
+            "}\n"
+        ),
+        _ => "",
+    };
+    format!(
+        "{half}#define CLAN_MEMBERS {members}\n#define CLAN_TAKES {}\n#define CLAN_LINE {line}\n#define CLAN_STORED {stored}\n#define CLAN_COMPUTED {computed}\n#define CLAN_GET(a, k) {get}\n#define CLAN_SET(a, k, v) {set}\n",
+        takes as u8,
+    )
+}
+
+/// For the test that compiles every file: all numbers of members and all variants meet some type.
+#[cfg(test)]
+pub(crate) fn samples(dtype: DType) -> String {
+    let n = dtype as usize;
+    let takes = [Takes::All, Takes::UpToItself, Takes::Before][n % 3];
+    parameters(2 + n, dtype, takes, n % 4 != 1)
+}
