@@ -41,7 +41,7 @@ impl<T: Element> Call<T> {
     /// When a member failed, or the group's deadline passed; [`Error::member`](crate::Error::member) says
     /// whose fault it was.
     pub fn finish(&self) -> Result<()> {
-        self.completion.wait()
+        self.completion.verified()
     }
 
     /// Waits for the end and gives the results; none for a call in place, whose results the caller
@@ -50,7 +50,7 @@ impl<T: Element> Call<T> {
     /// # Errors
     /// As [`Call::finish`].
     pub fn wait(self) -> Result<Vec<DeviceArray<T>>> {
-        self.completion.wait()?;
+        self.completion.verified()?;
         Ok(self.results)
     }
 

@@ -85,6 +85,9 @@ impl Group {
         if self.len() == 1 {
             return Schedule::candidates(collective, 1).first().copied().unwrap_or(Algorithm::Star);
         }
+        if self.has_peers() {
+            return Algorithm::Peer;
+        }
         let bytes = counts.total().saturating_mul(size);
         // Sizes within a factor of the square root of 2 are one class.
         let class = (bytes.max(1) as f64).log2().mul_add(2.0, 0.5) as u32;
@@ -163,6 +166,22 @@ impl Group {
         latency[0] + latency[1] + combined.max(ways[0]).max(ways[1])
     }
 
+    /// Kernels that load from each other's memory: 30 µs until all have come and gone, then the bytes that
+    /// come to the member that gets the most, at 340 GB/s. Measured on four H200.
+    fn peer_timing(&self, collective: Collective, counts: &Counts, size: usize) -> Timing {
+        use Collective as C;
+        let (p, all) = (self.len() as f64, (counts.total() * size) as f64);
+        let others = all * (p - 1.0) / p;
+        let bytes = match collective {
+            C::AllReduce => 2.0 * others,
+            C::ReduceScatter | C::AllGather | C::AllToAll | C::Gather { .. } => others,
+            C::Scatter { .. } => all / p,
+            C::Broadcast { .. } | C::Reduce { .. } => all,
+            C::Scan | C::ExclusiveScan => all * (p - 1.0),
+        };
+        Timing { seconds: 30e-6 + bytes / 340e9, messages: self.len() - 1, bytes }
+    }
+
     /// What an algorithm is expected to take.
     pub(super) fn predict(
         &self,
@@ -174,6 +193,9 @@ impl Group {
         if algorithm == Algorithm::Hub {
             let seconds = self.hub_seconds(collective, counts, size);
             return Some(Timing { seconds, messages: 1, bytes: (counts.total() * size) as f64 });
+        }
+        if algorithm == Algorithm::Peer {
+            return self.has_peers().then(|| self.peer_timing(collective, counts, size));
         }
         let schedule = Schedule::new(collective, algorithm, self.len())?;
         let bytes = counts.total() * size;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use super::link::Check;
 use std::time::{Duration, Instant};
 
 /// Shared by a call's handle, the arrays that it fills, and those who fill them.
@@ -22,6 +23,8 @@ struct State {
     seconds: f64,
     /// Members who have not finished, for the message when nobody answers.
     working: Vec<usize>,
+    /// Results are ordered in the devices' queues; this tells whether they came about.
+    check: Option<Check>,
 }
 
 /// Beyond the deadline, until those who wait no longer count on the workers to tell them.
@@ -86,6 +89,25 @@ impl Completion {
             state.outcome = Some(outcome);
             self.changed.notify_all();
         }
+    }
+
+    /// The devices have all that they need: whatever they do next finds the results. `check` waits, and
+    /// tells what came of it.
+    pub fn set_ordered(&self, check: Check) {
+        self.state().check = Some(check);
+        self.set(Ok(()));
+    }
+
+    /// As [`Completion::wait`], for results that the host is to believe.
+    pub fn verified(&self) -> Result<()> {
+        self.wait()?;
+        let check = self.state().check.take();
+        let Some(check) = check else { return self.wait() };
+        let outcome = check();
+        let mut state = self.state();
+        state.seconds = self.start.elapsed().as_secs_f64();
+        state.outcome = Some(outcome.clone());
+        outcome
     }
 
     /// A member has done its part.

@@ -126,6 +126,10 @@ impl Group {
                 let block = counts.total().div_ceil(s.blocks);
                 (s.rounds(), s.steps.len(), (count * block).min(counts.total()))
             }
+            None if algorithm == Algorithm::Peer => {
+                // All to all and back.
+                (2, p * (p - 1), counts.total().div_ceil(p))
+            }
             None => {
                 let items = super::hub::items(collective, p, &counts);
                 let steps = items.iter().map(|i| i.sources.len() + i.targets.len()).sum();
@@ -150,12 +154,14 @@ impl Group {
     }
 
     fn link_kinds(&self) -> Vec<(&'static str, usize)> {
+        let peers = self.has_peers();
         let mut kinds: Vec<(&'static str, usize)> = Vec::new();
         for (k, a) in self.members().iter().enumerate() {
             for b in &self.members()[k + 1..] {
                 let kind = match (a.is_host(), b.is_host()) {
                     (true, true) => "host memory",
                     _ if a == b => "within a device",
+                    _ if peers => "peer",
                     (false, false) => "staged",
                     _ => "device and host",
                 };

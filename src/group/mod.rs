@@ -154,7 +154,8 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        let (ways, choices, last) = Default::default();
+        let ways = link::Ways::new(&members);
+        let (choices, last) = Default::default();
         let shared = Shared { members, workers, ways, choices, last };
         Ok(Group { shared: Arc::new(shared), settings })
     }

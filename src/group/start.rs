@@ -75,7 +75,8 @@ impl Group {
         let mut algorithm =
             algorithm.unwrap_or_else(|| self.choose(collective, counts, size, ordered));
         let any = || Schedule::candidates(collective, p).first().copied();
-        let through_hub = algorithm == Algorithm::Hub;
+        // What a link takes needs no schedule either.
+        let through_hub = matches!(algorithm, Algorithm::Hub | Algorithm::Peer);
         if through_hub {
             // A single member has all it needs; else any schedule tells what the results are.
             algorithm = any().unwrap_or(Algorithm::Star);
@@ -122,8 +123,12 @@ impl Group {
         let size = T::DTYPE.size();
         // Elements that not every device computes in are combined by the host.
         let lacking = combine.is_some() && !self.members().iter().all(|d| d.supports(T::DTYPE));
-        let taken = self.shared.ways.takes(self.members());
-        let algorithm = algorithm.or_else(|| (lacking || taken).then_some(Algorithm::Hub));
+        let by_peers = matches!(algorithm, None | Some(Algorithm::Peer)) && self.has_peers();
+        if algorithm == Some(Algorithm::Peer) && !by_peers {
+            let text = "the members do not reach each other's memory; leave the algorithm to the group";
+            return Err(Error::argument(op, text));
+        }
+        let algorithm = algorithm.or_else(|| (lacking || by_peers).then_some(Algorithm::Hub));
         let (plan, hub) = self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());
         let divisor = match operator.as_ref().is_some_and(Operator::averages) {
@@ -182,7 +187,7 @@ impl Group {
             });
         }
         // A link with a way of its own goes before all algorithms, unless the user named one.
-        if self.settings.algorithm.is_none() {
+        if by_peers {
             let whole = link::Whole {
                 collective,
                 dtype: T::DTYPE,
@@ -194,8 +199,14 @@ impl Group {
                 deadline: self.settings.deadline,
             };
             if let Some(done) = self.shared.ways.try_run(self.members(), &whole) {
-                completion.set(done.clone());
-                done?;
+                match done {
+                    Ok(check) => completion.set_ordered(check),
+                    Err(e) => {
+                        completion.set(Err(e.clone()));
+                        return Err(e);
+                    }
+                }
+                self.note(collective, bytes, &completion);
                 let inputs = inputs.into_iter().flatten().cloned().collect();
                 return Ok(Call { completion, results, inputs });
             }
@@ -216,11 +227,20 @@ impl Group {
             fault: self.settings.fault.clone(),
         };
         self.shared.workers.submit(job)?;
-        let mut last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert((collective.name(), class(bytes)), completion.clone());
-        drop(last);
+        self.note(collective, bytes, &completion);
         let inputs = inputs.into_iter().flatten().cloned().collect();
         Ok(Call { completion, results, inputs })
+    }
+
+    /// Whether the members are GPUs that reach each other's memory, which is tried once.
+    pub(super) fn has_peers(&self) -> bool {
+        self.shared.ways.takes(self.members())
+    }
+
+    /// Keeps a call for [`Group::explain`].
+    fn note(&self, collective: Collective, bytes: usize, completion: &Arc<Completion>) {
+        let mut last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert((collective.name(), class(bytes)), completion.clone());
     }
 
     /// Waits for all workers, and for their devices.

@@ -13,6 +13,7 @@ pub(crate) mod peer;
 pub(crate) mod program;
 mod quirks;
 pub(crate) mod stream;
+pub(crate) mod watch;
 
 pub(crate) use discover::discover;
 pub(crate) use launch::Launch;
@@ -50,6 +51,7 @@ pub(crate) struct ClDevice {
     /// What was found out about the device by trying, by name.
     probes: Mutex<HashMap<&'static str, bool>>,
     streams: stream::Streams,
+    watch: watch::Watch,
 }
 
 /// How element-wise and reducing kernels are shaped for a device.
@@ -236,6 +238,7 @@ impl ClDevice {
             tuned: OnceLock::new(),
             probes: Mutex::default(),
             streams: stream::Streams::default(),
+            watch: watch::Watch::default(),
         }
     }
 
@@ -668,7 +671,8 @@ impl Backend for ClDevice {
         if done.is_ok() {
             runtime.finished.fetch_max(written, Ordering::AcqRel);
         }
-        done.map_err(|e| self.late_failure(block, "clEnqueueReadBuffer", &e))
+        done.map_err(|e| self.late_failure(block, "clEnqueueReadBuffer", &e))?;
+        self.believed(block)
     }
 
     fn copy(

@@ -18,7 +18,7 @@ mod staged;
 mod ways;
 
 pub(crate) use host::pointer;
-pub(crate) use ways::{Ways, Whole};
+pub(crate) use ways::{Check, Ways, Whole};
 
 use super::engine::{Job, Stop};
 use super::plan::{Plan, Task};

@@ -11,6 +11,7 @@
 
 pub(crate) mod call;
 mod launch;
+mod note;
 mod pass;
 mod probe;
 pub(crate) mod text;
@@ -19,7 +20,7 @@ pub(crate) use call::{Call, Slot};
 
 use crate::backend::Buffer;
 use crate::device::{Backing, Device};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::opencl::{ClDevice, Maker, peer::SMALLEST};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -72,18 +73,24 @@ fn opencl(device: &Device) -> Option<&ClDevice> {
 }
 
 impl Team {
-    /// A team of these members, if each of them reaches the memory of all others: which is tried.
-    pub fn open(devices: &[Device]) -> Option<Team> {
+    /// Whether these may be a team; if so, memory that their devices make from now on can be reached.
+    pub fn make_reachable(devices: &[Device]) -> bool {
         let distinct = (1..devices.len()).all(|i| !devices[..i].contains(&devices[i]));
         if !distinct || !(2..=text::MOST).contains(&devices.len()) {
+            return false;
+        }
+        // The kernels' flags need what only NVIDIA's compiler is known to have.
+        let nvidia = |cl: &ClDevice| cl.maker == Maker::Nvidia;
+        devices.iter().all(|d| opencl(d).is_some_and(nvidia))
+            && devices.iter().all(|d| opencl(d).is_some_and(ClDevice::make_reachable))
+    }
+
+    /// A team of these members, if each of them reaches the memory of all others: which is tried.
+    pub fn open(devices: &[Device]) -> Option<Team> {
+        if !Team::make_reachable(devices) {
             return None;
         }
         let members: Vec<&ClDevice> = devices.iter().map(opencl).collect::<Option<_>>()?;
-        // The kernels' flags need what only NVIDIA's compiler is known to have.
-        let nvidia = |cl: &&ClDevice| cl.maker == Maker::Nvidia && cl.make_reachable();
-        if !members.iter().all(nvidia) {
-            return None;
-        }
         let reach = |a: &ClDevice| members.iter().all(|b| std::ptr::eq(a, *b) || a.reaches(b));
         if !members.iter().all(|a| reach(a)) {
             log::debug!("not all of {devices:?} reach each other's memory");
@@ -142,19 +149,8 @@ impl Team {
 
     /// Waits for all members, and tells whether the calls so far have succeeded.
     pub fn check(&self, op: &'static str) -> Result<()> {
-        let mut state = self.state();
-        for (member, (device, control)) in self.devices.iter().zip(&self.controls).enumerate() {
-            let mut word = [0; 8];
-            control.download(STATUS_AT, &mut word)?;
-            let call = u64::from_le_bytes(word);
-            if call != 0 && state.broken.is_none() {
-                let text = format!(
-                    "member {member} ({device}) waited for another in vain, in call {call} of its team: make the group again, without whoever is lost"
-                );
-                state.broken = Some(Error::new(ErrorKind::Driver, op, text));
-            }
-        }
-        state.broken.clone().map_or(Ok(()), Err)
+        (0..self.members()).try_for_each(|member| self.outcome_of(op, member))?;
+        self.state().broken.clone().map_or(Ok(()), Err)
     }
 }
 

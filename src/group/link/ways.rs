@@ -9,13 +9,34 @@ use crate::element::DType;
 use crate::error::Result;
 use crate::ops::combine::{Combine, Part, Share};
 use std::time::Duration;
+#[cfg(feature = "opencl")]
+use {
+    super::peer::{self, Slot, Team},
+    crate::backend::Buffer,
+    crate::device::Backing,
+    crate::opencl::watch::Noted,
+    std::sync::{Arc, OnceLock},
+};
 
 /// What the links of a group keep between its calls.
 #[derive(Default)]
-pub(crate) struct Ways {}
+pub(crate) struct Ways {
+    /// GPUs that reach each other's memory, if that is what the members are.
+    #[cfg(feature = "opencl")]
+    peers: OnceLock<Option<Peers>>,
+}
+
+#[cfg(feature = "opencl")]
+struct Peers {
+    team: Arc<Team>,
+    notes: Vec<Arc<dyn Noted>>,
+}
+
+/// Looks whether a call that was handed over has succeeded; waits for it.
+pub(crate) type Check = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// A collective, checked and with memory for its results.
-#[allow(dead_code, reason = "read by links that take whole collectives")]
+#[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "the host has one link"))]
 pub(crate) struct Whole<'a> {
     pub op: &'static str,
     pub collective: Collective,
@@ -34,7 +55,7 @@ pub(crate) struct Whole<'a> {
 impl Whole<'_> {
     /// Elements of every member's block, the first of which have one more; `None` where each pair of
     /// members has a block of its own length.
-    #[allow(dead_code, reason = "as above")]
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "as above"))]
     pub fn blocks(&self) -> Option<Vec<usize>> {
         let p = self.stores.len();
         match self.counts {
@@ -64,19 +85,99 @@ impl Whole<'_> {
 }
 
 impl Ways {
+    /// For these members. Where they are GPUs that might reach each other's memory, what is allocated on
+    /// them from now on is made so that they can.
+    pub fn new(members: &[Device]) -> Ways {
+        #[cfg(feature = "opencl")]
+        if members.len() > 1 {
+            Team::make_reachable(members);
+        }
+        let _ = members;
+        Ways::default()
+    }
+
+    #[cfg(feature = "opencl")]
+    fn peers(&self, members: &[Device]) -> Option<&Peers> {
+        let open = || {
+            let team = Arc::new(Team::open(members)?);
+            let notes = team.notes();
+            Some(Peers { team, notes })
+        };
+        self.peers.get_or_init(open).as_ref()
+    }
+
     /// Whether a link will take collectives of these members: no algorithm is then weighed.
-    pub fn takes(&self, _members: &[Device]) -> bool {
-        false
+    pub fn takes(&self, members: &[Device]) -> bool {
+        #[cfg(feature = "opencl")]
+        return self.peers(members).is_some();
+        #[cfg(not(feature = "opencl"))]
+        {
+            let _ = members;
+            false
+        }
     }
 
     /// Lets a link carry out the call. `None` when none does, and nothing has moved; else the results
     /// are ordered behind what the members' devices were given.
-    pub fn try_run(&self, members: &[Device], call: &Whole<'_>) -> Option<Result<()>> {
-        let done = self.run(members, call)?;
-        Some(done.and_then(|()| call.divide()))
-    }
-
-    fn run(&self, _members: &[Device], _call: &Whole<'_>) -> Option<Result<()>> {
+    pub fn try_run(&self, members: &[Device], call: &Whole<'_>) -> Option<Result<Check>> {
+        #[cfg(feature = "opencl")]
+        if let Some(peers) = self.peers(members)
+            && let Some(done) = peers.run(members, call)
+        {
+            let team = peers.team.clone();
+            let op = call.op;
+            let done = done.and_then(|()| call.divide());
+            return Some(done.map(|()| Box::new(move || team.check(op)) as Check));
+        }
+        let _ = (members, call);
         None
+    }
+}
+
+#[cfg(feature = "opencl")]
+impl Peers {
+    fn run(&self, members: &[Device], call: &Whole<'_>) -> Option<Result<()>> {
+        let blocks = call.blocks()?;
+        let slot = |place: Option<(&Buffer, usize)>| place.map(|(buffer, at)| Slot::new(buffer, at));
+        let ins: Vec<Option<Slot<'_>>> = call
+            .stores
+            .iter()
+            .map(|s| slot(s.input.as_ref().map(|(buffer, at)| (&**buffer, *at))))
+            .collect();
+        let own = |m: usize| call.stores[m].result.as_deref().map(|buffer| (buffer, 0));
+        // Who has no result gets its own elements back, where they are.
+        let outs: Vec<Option<Slot<'_>>> =
+            (0..members.len()).map(|m| slot(own(m)).or(ins[m])).collect();
+        let body = call.combine.map(Combine::text);
+        let asked = peer::Call {
+            op: call.op,
+            collective: call.collective,
+            dtype: call.dtype,
+            ins: &ins,
+            outs: &outs,
+            blocks: &blocks,
+            body: body.as_deref(),
+            patience: call.deadline,
+        };
+        let run = || {
+            let before = members.iter().map(position).collect::<Result<Vec<u64>>>()?;
+            self.team.run(&asked)?;
+            for ((device, note), since) in members.iter().zip(&self.notes).zip(before) {
+                if let Backing::OpenCl(cl) = device.backing() {
+                    cl.watch(since, note);
+                }
+            }
+            Ok(())
+        };
+        Some(run())
+    }
+}
+
+/// How far a device's queue is.
+#[cfg(feature = "opencl")]
+fn position(device: &Device) -> Result<u64> {
+    match device.backing() {
+        Backing::OpenCl(cl) => cl.position(),
+        Backing::Host(_) => Ok(0),
     }
 }

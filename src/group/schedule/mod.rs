@@ -118,6 +118,9 @@ pub enum Algorithm {
     /// combines, and gives the result to those who get it. For members that have no other way to each
     /// other than the host.
     Hub,
+    /// No schedule: every member's kernel loads from the others' memory and stores to it, with no host in
+    /// between. For GPUs that reach each other's memory, which take all collectives so.
+    Peer,
 }
 
 /// What the receiver does with the elements that come.

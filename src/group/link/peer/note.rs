@@ -1,0 +1,43 @@
+//! What a member's kernels note about their calls, for those who read what they wrote.
+
+use super::{STATUS_AT, Team};
+use crate::error::{Error, ErrorKind, Result};
+use crate::opencl::watch::Noted;
+use std::sync::Arc;
+
+/// One member's note.
+struct Note {
+    team: Arc<Team>,
+    member: usize,
+}
+
+impl Noted for Note {
+    fn outcome(&self) -> Result<()> {
+        self.team.outcome_of("read", self.member)
+    }
+}
+
+impl Team {
+    /// The notes of all members.
+    pub fn notes(self: &Arc<Team>) -> Vec<Arc<dyn Noted>> {
+        let note = |member| Arc::new(Note { team: self.clone(), member }) as Arc<dyn Noted>;
+        (0..self.members()).map(note).collect()
+    }
+
+    /// Waits for one member, and tells whether the calls so far have succeeded there.
+    pub fn outcome_of(&self, op: &'static str, member: usize) -> Result<()> {
+        let mut word = [0; 8];
+        self.controls[member].download(STATUS_AT, &mut word)?;
+        let call = u64::from_le_bytes(word);
+        if call == 0 {
+            return Ok(());
+        }
+        let text = format!(
+            "member {member} ({}) waited for another in vain, in call {call} of its team: make the group again, without whoever is lost",
+            self.devices[member]
+        );
+        let error = Error::new(ErrorKind::Deadline, op, text);
+        self.state().broken.get_or_insert_with(|| error.clone());
+        Err(error)
+    }
+}
