@@ -1,8 +1,8 @@
 //! What a call in the background comes to.
 
+use super::link::Check;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use super::link::Check;
 use std::time::{Duration, Instant};
 
 /// Shared by a call's handle, the arrays that it fills, and those who fill them.

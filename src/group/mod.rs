@@ -34,7 +34,7 @@ mod explain;
 #[cfg(test)]
 mod fault;
 mod hub;
-mod link;
+pub(crate) mod link;
 mod many;
 #[cfg(feature = "mpi")]
 mod mpi;

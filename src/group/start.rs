@@ -125,7 +125,8 @@ impl Group {
         let lacking = combine.is_some() && !self.members().iter().all(|d| d.supports(T::DTYPE));
         let by_peers = matches!(algorithm, None | Some(Algorithm::Peer)) && self.has_peers();
         if algorithm == Some(Algorithm::Peer) && !by_peers {
-            let text = "the members do not reach each other's memory; leave the algorithm to the group";
+            let text =
+                "the members do not reach each other's memory; leave the algorithm to the group";
             return Err(Error::argument(op, text));
         }
         let algorithm = algorithm.or_else(|| (lacking || by_peers).then_some(Algorithm::Hub));

@@ -2,8 +2,8 @@
 //! when something is read that the device wrote since.
 
 use super::{ClBlock, ClDevice};
-use crate::error::Result;
 use crate::error::Error;
+use crate::error::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -10,7 +10,7 @@
 
 mod host;
 #[cfg(feature = "opencl")]
-mod peer;
+pub(crate) mod peer;
 #[cfg(feature = "opencl")]
 pub(crate) mod relay;
 #[cfg(feature = "opencl")]

@@ -138,7 +138,6 @@ impl Ways {
 impl Peers {
     fn run(&self, members: &[Device], call: &Whole<'_>) -> Option<Result<()>> {
         let blocks = call.blocks()?;
-        let slot = |place: Option<(&Buffer, usize)>| place.map(|(buffer, at)| Slot::new(buffer, at));
         let ins: Vec<Option<Slot<'_>>> = call
             .stores
             .iter()
@@ -171,6 +170,11 @@ impl Peers {
         };
         Some(run())
     }
+}
+
+#[cfg(feature = "opencl")]
+fn slot<'a>(place: Option<(&'a Buffer, usize)>) -> Option<Slot<'a>> {
+    place.map(|(buffer, at)| Slot::new(buffer, at))
 }
 
 /// How far a device's queue is.
