@@ -1,6 +1,6 @@
 //! From a checked call to a job: choice of the schedule, memory, hand-over.
 
-use super::call::Call;
+use super::call::{Call, Route};
 use super::completion::Completion;
 use super::cut::{Counts, Cut};
 use super::engine::{Job, Progress, Store};
@@ -13,6 +13,7 @@ use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::ops::copy;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A collective with all that it needs; nothing has moved yet.
@@ -167,6 +168,7 @@ impl Group {
                 temp: some(plan.temp[m])?,
             });
         }
+        let route = self.route(&schedule, &plan);
         let job = Job {
             done: Progress::new(plan.tasks.len()),
             plan,
@@ -181,7 +183,7 @@ impl Group {
         };
         self.shared.workers.submit(job)?;
         let inputs = inputs.into_iter().flatten().cloned().collect();
-        Ok(Call { completion, results, inputs })
+        Ok(Call { completion, route, results, inputs })
     }
 
     /// As [`Group::start`], for one array a member whose results take the arrays' places.
@@ -195,6 +197,17 @@ impl Group {
             parts[m] = result;
         }
         call
+    }
+
+    fn route(&self, schedule: &Schedule, plan: &Plan) -> Route {
+        let between = plan.tasks.iter().filter(|t| t.from != t.to);
+        let kinds: BTreeSet<&str> =
+            between.map(|t| link::kind(&self.members()[t.from], &self.members()[t.to])).collect();
+        let link = match kinds.is_empty() {
+            true => "none".to_string(),
+            false => kinds.into_iter().collect::<Vec<_>>().join("+"),
+        };
+        Route { schedule: schedule.algorithm.to_string(), link }
     }
 
     fn choose(&self, collective: Collective, bytes: usize, ordered: bool) -> Algorithm {

@@ -29,6 +29,7 @@ mod exchange;
 mod ring;
 mod tree;
 
+use std::fmt;
 use std::ops::Range;
 
 /// What every member has afterwards.
@@ -96,6 +97,23 @@ pub enum Algorithm {
     Pairwise,
     /// Blocks travel in log p messages, of many blocks each, to members at distances 1, 2, 4, …
     Bruck,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Star => "star",
+            Algorithm::Tree { radix } => return write!(f, "tree of radix {radix}"),
+            Algorithm::Chain { segments: 1 } => "chain",
+            Algorithm::Chain { segments } => return write!(f, "chain of {segments} segments"),
+            Algorithm::Ring => "ring",
+            Algorithm::Doubling => "doubling",
+            Algorithm::Halving => "halving",
+            Algorithm::ScatterGather => "scatter + all_gather",
+            Algorithm::Pairwise => "pairwise",
+            Algorithm::Bruck => "Bruck",
+        })
+    }
 }
 
 /// What the receiver does with the elements that come.
