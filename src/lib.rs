@@ -118,7 +118,7 @@ pub use device::{Choice, Device, DeviceInfo, DeviceKind, MemorySpaces, OpenClSta
 pub use element::{DType, Element, Float, Integer, Number};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Expr, IntoExpr, Logic, Signed};
-pub use group::{Call, Group, Operator, ReduceOp, UserOp};
+pub use group::{Call, Explanation, Group, Operator, ReduceOp, UserOp};
 pub use ops::conv2d::Border;
 #[doc(hidden)]
 pub use ops::limits;

@@ -88,11 +88,11 @@ impl<T: Element> Call<T> {
         &self.route.schedule
     }
 
-    /// The kinds of links that its elements take, as in `"host+staged"`; `"none"` where nothing moves
-    /// between members.
+    /// The kinds of links that its elements take, as in `"host+staged"`.
     ///
     /// `"host"`: from or into the host's memory; `"device"`: within a device that is several members;
-    /// `"staged"`: from device to device through pinned memory of the host.
+    /// `"staged"`: from device to device through pinned memory of the host; `"peer"`: from device to device;
+    /// `"none"`: nothing moves between members.
     pub fn link(&self) -> &str {
         &self.route.link
     }
