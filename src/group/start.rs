@@ -122,22 +122,26 @@ impl Group {
         };
         let ordered = combine.as_ref().is_some_and(|c| !c.commutes);
         let size = T::DTYPE.size();
+        // Elements that not every device computes in are combined by the host.
+        let lacking = combine.is_some() && !self.members().iter().all(|d| d.supports(T::DTYPE));
+        let algorithm = algorithm.or_else(|| lacking.then_some(Algorithm::Hub));
         let (algorithm, plan, hub) =
             self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());
+        let divisor = match operator.as_ref().is_some_and(Operator::averages) {
+            true => self.len(),
+            false => 1,
+        };
         if let Some(combine) = &combine {
+            let divides = divisor > 1 && hub.is_none();
             for m in 0..self.len() {
-                link::prepare(op, combine, &plan, m, &self.members()[m]).map_err(of(m))?;
+                link::prepare(op, combine, &plan, divides, m, &self.members()[m]).map_err(of(m))?;
             }
         }
 
         let working = (0..self.len()).filter(|&m| !plan.of[m].is_empty()).collect();
         let names = self.members().iter().map(ToString::to_string).collect();
         let completion = Arc::new(Completion::new(op, self.settings.deadline, names, working));
-        let divisor = match operator.as_ref().is_some_and(Operator::averages) {
-            true => self.len(),
-            false => 1,
-        };
         let mine = inputs.iter().flatten().map(|part| part.len()).max().unwrap_or(0);
         let bytes = mine * size;
         let mut stores = Vec::with_capacity(self.len());

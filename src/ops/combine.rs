@@ -279,13 +279,20 @@ impl Combine {
 /// What comes between the prelude and the file.
 #[cfg(feature = "opencl")]
 pub(crate) fn types(dtype: DType, vec: usize, body: &str) -> String {
-    let body = match dtype {
-        // Whatever a user's text computes is made 0 or 1 where it is stored.
-        DType::Bool => codegen::output_type(dtype, vec).replace("(v)", "(uchar)((v) != 0)"),
-        _ => codegen::output_type(dtype, vec),
-    } + &format!(
-        "#define CLAN_COMBINED\nstatic inline clan_t clan_combine(const clan_t a, const clan_t b) {{\n{body}\n}}\n"
-    );
+    // Whatever a user's text computes of `bool`s is made 0 or 1.
+    let checked = if dtype == DType::Bool { "(clan_t)(v != 0)" } else { "v" };
+    let body = codegen::output_type(dtype, vec)
+        + &format!(
+            "#define CLAN_COMBINED
+static inline clan_t clan_combined(const clan_t a, const clan_t b) {{
+{body}
+}}
+static inline clan_t clan_combine(const clan_t a, const clan_t b) {{
+  const clan_t v = clan_combined(a, b);
+  return {checked};
+}}
+"
+        );
     let share = match dtype {
         d if d.is_float() => "((v) / (clan_t)(n))",
         // The count may be more than the type holds.

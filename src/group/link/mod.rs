@@ -19,9 +19,7 @@ pub(crate) use host::pointer;
 use super::cut::Counts;
 use super::engine::{Job, Stop, Store};
 use super::plan::{Plan, Task};
-#[cfg(feature = "opencl")]
-use super::schedule::Action;
-use super::schedule::Collective;
+use super::schedule::{Action, Collective};
 #[cfg(feature = "opencl")]
 use crate::device::Backing;
 use crate::device::Device;
@@ -77,23 +75,27 @@ pub(crate) fn kind(from: &Device, to: &Device) -> &'static str {
 pub(crate) const WHOLE: &str = "peer";
 
 /// Builds what a member's device needs to combine, so that an operator that is refused is refused before
-/// anything moves. A user's operator is built on every device; the crate's own where they combine.
+/// anything moves. A user's operator is built on every device
+/// that has its type; the crate's own where they combine.
 pub(crate) fn prepare(
     op: &'static str,
     combine: &Combine,
     plan: &Plan,
+    divides: bool,
     member: usize,
     device: &Device,
 ) -> Result<()> {
-    device.require(op, combine.dtype)?;
-    #[cfg(feature = "opencl")]
-    if let Backing::OpenCl(cl) = device.backing() {
-        let combines = |&t: &usize| plan.tasks[t].action != Action::Copy;
-        if combine.own.is_none() || plan.of[member].iter().any(combines) {
-            combine.build(op, cl)?;
-        }
+    let combines = |&t: &usize| plan.tasks[t].action != Action::Copy;
+    let computes = divides || plan.of[member].iter().any(combines);
+    if computes {
+        device.require(op, combine.dtype)?;
     }
-    let _ = (plan, member);
+    #[cfg(feature = "opencl")]
+    if let Backing::OpenCl(cl) = device.backing()
+        && (computes || (combine.own.is_none() && device.supports(combine.dtype)))
+    {
+        combine.build(op, cl)?;
+    }
     Ok(())
 }
 
