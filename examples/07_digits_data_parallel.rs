@@ -12,9 +12,9 @@
 //! 2. The slopes of blocks are added as integers, in units of 2⁻⁴⁰, which is exact in any order. Rounding
 //!    to the unit is done once a block, before anything is added.
 //!
-//! What is left is what devices of different makers compute differently: the last bits of `exp` and `ln`.
-//! A group of unlike devices still keeps one set of weights, but not the one that each would find
-//! alone; there the digits that are read right are compared instead.
+//! What is left is what unlike devices compute differently: the last bits of `exp` and `ln`, of which
+//! OpenCL permits three, and the order of the sums in a matrix product. A group of unlike devices still
+//! keeps one set of weights, which may be within `TOLERANCE` of those that one of them finds alone.
 
 #[path = "common/digits.rs"]
 mod digits;
@@ -33,9 +33,11 @@ const EPOCHS: usize = 6;
 const BLOCK: usize = 16;
 /// How many of the integers make 1. Slopes are far below 2²³, where 64 bits would overflow.
 const UNITS: f32 = (1u64 << 40) as f32;
-/// The least share of digits to be read right, and how far that may be from what one device reads.
+/// The least share of digits to be read right.
 const ENOUGH: f64 = 0.93;
-const APART: f64 = 0.02;
+/// How far weights may be apart a step of training. Slopes are at most about 1, and rounded to some 8 ε;
+/// with momentum an error goes on to ten times the rate, 0.2, of itself.
+const TOLERANCE: f32 = 2.0 * 8.0 * f32::EPSILON;
 
 fn main() -> Result<(), Error> {
     let group = members::group()?;
@@ -63,13 +65,20 @@ fn main() -> Result<(), Error> {
         return Err("like devices found other weights together than one of them alone".into());
     } else {
         let apart = weights[0].iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        println!("at most {apart:.1e} from those that member 0, unlike others, found alone");
+        let steps = EPOCHS * training.learned() / BATCH;
+        let permitted = steps as f32 * TOLERANCE;
+        println!(
+            "at most {apart:.1e} from those that member 0 found alone; unlike devices may be {permitted:.1e} apart"
+        );
+        if apart.is_nan() || apart > permitted {
+            return Err("the weights are too far apart".into());
+        }
     }
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     println!("read {} of the held-out digits, alone {}", percent(right), percent(right_alone));
-    match (right - right_alone).abs() <= APART && right >= ENOUGH {
+    match right >= ENOUGH && right_alone >= ENOUGH {
         true => Ok(()),
-        false => Err(format!("less than {}, or too far apart", percent(ENOUGH)).into()),
+        false => Err(format!("less than {}", percent(ENOUGH)).into()),
     }
 }
 
