@@ -12,7 +12,7 @@
 mod members;
 
 use clan::ndarray::{Axis, s};
-use clan::{Device, DeviceArray, Group, ReduceOp};
+use clan::{Device, DeviceArray, Group, IntoExpr, ReduceOp};
 use image::{Rgb, RgbImage};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -165,7 +165,7 @@ fn sort(planes: [DeviceArray<u8>; 3], colours: &[Colour]) -> clan::Result<Device
         r + g + b
     };
     let mut least = distance(&colours[0]);
-    let mut position = planes[0].cast::<u8>() * 0;
+    let mut position = 0u8.into_expr();
     for (k, colour) in colours.iter().enumerate().skip(1) {
         let distance = distance(colour);
         position = distance.lt(&least).if_else(k as u8, position);
