@@ -26,8 +26,12 @@ const TREE: Algorithm = Algorithm::Tree { radix: 2 };
 fn main() -> Result<(), Error> {
     let groups = match members::asked()? {
         Some(devices) => vec![Group::new(devices)?],
-        // Eight members on one CPU, and all devices together.
-        None => vec![Group::new(vec![Device::host(); 8])?, Group::new(Device::all())?],
+        // Eight members on one CPU, and all devices together if there are several.
+        None => {
+            let together = Some(Device::all()).filter(|all| all.len() > 1);
+            let groups = std::iter::once(vec![Device::host(); 8]).chain(together);
+            groups.map(Group::new).collect::<Result<_, _>>()?
+        }
     };
     for (i, group) in groups.iter().enumerate() {
         if i > 0 {

@@ -83,7 +83,17 @@ impl<T: Element> Call<T> {
         self.completion.seconds()
     }
 
-    /// The schedule that it follows, as in `"tree of radix 2"`.
+    /// The schedule that it follows, as in `"tree of radix 2"`; `"whole"` where a link carries out the
+    /// collective as one.
+    ///
+    /// ```
+    /// use clan::{Device, DeviceArray, Group, group::schedule::Algorithm};
+    /// let group = Group::new(vec![Device::host(); 3])?.with_algorithm(Algorithm::Tree { radix: 2 });
+    /// let call = group.broadcast(&DeviceArray::full(&Device::host(), 5, 1.5f32)?, 0)?;
+    /// assert_eq!((call.schedule(), call.link()), ("tree of radix 2", "host"));
+    /// # call.finish()?;
+    /// # Ok::<(), clan::Error>(())
+    /// ```
     pub fn schedule(&self) -> &str {
         &self.route.schedule
     }
