@@ -27,6 +27,7 @@ mod choice;
 pub mod clock;
 mod collectives;
 mod completion;
+mod crew;
 mod cut;
 mod engine;
 mod explain;
@@ -100,6 +101,7 @@ struct Settings {
     algorithm: Option<Algorithm>,
     chunk: usize,
     links: Arc<choice::Links>,
+    crew: Arc<crew::Crew>,
     #[cfg(test)]
     fault: Option<fault::Fault>,
 }
@@ -111,6 +113,7 @@ impl Settings {
             algorithm: None,
             chunk: 0,
             links: Arc::default(),
+            crew: Arc::default(),
             #[cfg(test)]
             fault: None,
         }

@@ -217,6 +217,7 @@ impl Group {
             divisor,
             size,
             chunk: self.settings.chunk,
+            crew: self.settings.crew.clone(),
             fence: false,
             completion: completion.clone(),
             #[cfg(test)]
@@ -251,6 +252,7 @@ impl Group {
             divisor: 1,
             size: 1,
             chunk: 0,
+            crew: self.settings.crew.clone(),
             fence: true,
             completion: completion.clone(),
             done: Progress::new(0, p),

@@ -390,3 +390,47 @@ fn a_barrier_waits_for_calls_that_are_running() {
         group.barrier().unwrap();
     }
 }
+
+#[test]
+fn plans_never_wait_in_a_circle() {
+    use super::cut::{Counts, Cut, even};
+    use super::plan::Plan;
+    let mut made = 0;
+    for p in [2, 3, 5, 8, 12, 17, 33] {
+        for a in ALGORITHMS {
+            for c in collectives(p / 3) {
+                let Some(s) = Schedule::new(c, a, p) else { continue };
+                let n = 10 * p + 3;
+                let counts = match c {
+                    C::ReduceScatter | C::AllGather | C::Scatter { .. } | C::Gather { .. } => {
+                        Counts::Blocks(even(n, p))
+                    }
+                    C::AllToAll => Counts::Pairs(vec![even(n, p); p]),
+                    _ => Counts::Whole(n),
+                };
+                let plan = Plan::new(&s, &Cut::new(&s, &counts));
+                let mut done = vec![false; plan.tasks.len()];
+                let mut next = vec![0; p];
+                // Every member does what it can, the last one first, until nobody can.
+                loop {
+                    let before = next.clone();
+                    for m in (0..p).rev() {
+                        while let Some(&t) = plan.of[m].get(next[m]) {
+                            if !plan.tasks[t].after.iter().all(|&b| done[b]) {
+                                break;
+                            }
+                            done[t] = true;
+                            next[m] += 1;
+                        }
+                    }
+                    if before == next {
+                        break;
+                    }
+                }
+                assert!(done.iter().all(|&d| d), "{c:?} {a:?} of {p}");
+                made += 1;
+            }
+        }
+    }
+    assert!(made > 150, "{made}");
+}
