@@ -4,9 +4,9 @@
 //!
 //! `cargo run --release --example 09_kmeans_photo [-- --devices NAME,NAME,…]`
 //!
-//! Writes to `target/kmeans`. The palette must be the same, bit for bit, as one member finds alone: pixels
-//! are integers, whose sums are exact in any order, and distances are made of `+ - *`, which all
-//! devices round alike.
+//! Writes to `target/kmeans`. The palette must be the same, bit for bit, for one member, for all of them, and
+//! in plain Rust: pixels are integers, whose sums are exact in any order, and distances are made of
+//! `+ - *`, which all devices round alike.
 
 #[path = "common/members.rs"]
 mod members;
@@ -35,19 +35,18 @@ fn main() -> Result<(), Error> {
 
     let alone = Group::new([group.members()[0].clone()])?;
     let mut palettes = Vec::new();
-    for group in [&alone, &group] {
+    for (who, group) in
+        [("member 0 alone", Some(&alone)), ("all", Some(&group)), ("plain Rust", None)]
+    {
         let start = Instant::now();
-        let (palette, moves) = palette(group, &photo)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let who = if group.len() == 1 {
-            "member 0 alone".into()
-        } else {
-            format!("{} members", group.len())
+        let (palette, moves) = match group {
+            Some(group) => together(group, &photo)?,
+            None => learn(spread(&photo), |colours| Ok(plain_sums(&photo, colours)))?,
         };
-        println!("{who}: the colours moved {moves} times in {seconds:.2} s");
+        println!("{who}: {moves} moves in {:.2} s", start.elapsed().as_secs_f64());
         palettes.push(palette);
     }
-    if palettes[0] != palettes[1] {
+    if palettes.iter().any(|p| *p != palettes[0]) {
         return Err(format!("the palettes are not the same: {palettes:?}").into());
     }
     let palette = &palettes[0];
@@ -91,9 +90,32 @@ fn draw(photo: &RgbImage, painted: &[u8], palette: &[Colour]) -> RgbImage {
     })
 }
 
-/// The colours that the photograph is near to, from dark to bright, and how often they moved.
-fn palette(group: &Group, photo: &RgbImage) -> clan::Result<(Vec<Colour>, usize)> {
-    let mut colours = spread(photo);
+/// Moves colours to the middles of the pixels that they are nearest to, again and again. `sums` has for each
+/// colour how many those are, and their sums of red, green and blue. Returns the colours from dark to bright,
+/// and how often they moved.
+fn learn(
+    mut colours: Vec<Colour>,
+    sums: impl Fn(&[Colour]) -> clan::Result<Vec<u64>>,
+) -> clan::Result<(Vec<Colour>, usize)> {
+    let (mut moves, mut farthest) = (0, f32::INFINITY);
+    while farthest > STILL && moves < MOST {
+        (moves, farthest) = (moves + 1, 0.0);
+        let sums = sums(&colours)?;
+        for (colour, sums) in colours.iter_mut().zip(sums.chunks(4)) {
+            // A colour that no pixel is nearest to stays where it is.
+            for (old, &sum) in colour.iter_mut().zip(&sums[1..]).filter(|_| sums[0] > 0) {
+                let middle = (sum as f64 / sums[0] as f64) as f32;
+                farthest = farthest.max((middle - *old).abs());
+                *old = middle;
+            }
+        }
+    }
+    colours.sort_by(|a, b| a.iter().sum::<f32>().total_cmp(&b.iter().sum()));
+    Ok((colours, moves))
+}
+
+/// The palette as the members of a group find it.
+fn together(group: &Group, photo: &RgbImage) -> clan::Result<(Vec<Colour>, usize)> {
     let samples = upload(&group.members()[0], photo)?.slice(s![..;EVERY, ..;EVERY, ..])?;
     // Every member gets a share of the rows, and keeps four numbers a pixel: 1, red, green and blue.
     let mut parts = Vec::new();
@@ -103,38 +125,39 @@ fn palette(group: &Group, photo: &RgbImage) -> clan::Result<(Vec<Colour>, usize)
         part.slice_mut(s![1.., .., ..])?.assign(pixels.permute(&[2, 0, 1])?)?;
         parts.push(part);
     }
-    for moves in 0..MOST {
+    learn(spread(photo), |colours| {
         let sums: Vec<DeviceArray<u64>> =
-            parts.iter().map(|part| sums(part, &colours)).collect::<Result<_, _>>()?;
-        // The only place where members meet: how many pixels are nearest to each colour, and their sums.
-        let total = group.all_reduce(&sums, ReduceOp::Sum)?.wait()?[0].to_vec()?;
-        let mut far = 0.0f32;
-        for (colour, sums) in colours.iter_mut().zip(total.chunks(4)) {
-            // A colour that no pixel is nearest to stays where it is.
-            for (old, &sum) in colour.iter_mut().zip(&sums[1..]).filter(|_| sums[0] > 0) {
-                let middle = (sum as f64 / sums[0] as f64) as f32;
-                far = far.max((middle - *old).abs());
-                *old = middle;
-            }
-        }
-        if far <= STILL || moves + 1 == MOST {
-            colours.sort_by(|a, b| a.iter().sum::<f32>().total_cmp(&b.iter().sum()));
-            return Ok((colours, moves + 1));
+            parts.iter().map(|part| sums(part, colours)).collect::<Result<_, _>>()?;
+        // The only place where the members meet.
+        group.all_reduce(&sums, ReduceOp::Sum)?.wait()?[0].to_vec()
+    })
+}
+
+/// The pixels that are learned from.
+fn samples(photo: &RgbImage) -> impl Iterator<Item = [u8; 3]> {
+    let every = EVERY as usize;
+    photo.rows().step_by(every).flat_map(move |row| row.step_by(every)).map(|p| p.0)
+}
+
+fn plain_sums(photo: &RgbImage, colours: &[Colour]) -> Vec<u64> {
+    let mut sums = vec![0; 4 * COLOURS];
+    for pixel in samples(photo) {
+        let (k, _) = nearest(&pixel.map(f32::from), colours);
+        sums[4 * k] += 1;
+        for c in 0..3 {
+            sums[4 * k + 1 + c] += u64::from(pixel[c]);
         }
     }
-    Ok((colours, MOST))
+    sums
 }
 
 /// Colours to begin with: each is the pixel that is farthest from those before it.
 fn spread(photo: &RgbImage) -> Vec<Colour> {
-    let every = EVERY as usize;
     let mut colours: Vec<Colour> = vec![[0.0; 3]];
     while colours.len() < COLOURS {
-        let pixels = photo.rows().step_by(every).flat_map(|row| row.step_by(every));
-        let far = pixels.map(|p| p.0.map(f32::from)).max_by(|a, b| {
-            let to_nearest = |p: &Colour| nearest(p, &colours).1;
-            to_nearest(a).total_cmp(&to_nearest(b))
-        });
+        let distance = |p: &Colour| nearest(p, &colours).1;
+        let pixels = samples(photo).map(|p| p.map(f32::from));
+        let far = pixels.max_by(|a, b| distance(a).total_cmp(&distance(b)));
         colours.extend(far);
     }
     colours
@@ -174,7 +197,7 @@ fn sort(planes: [DeviceArray<u8>; 3], colours: &[Colour]) -> clan::Result<Device
     position.eval()
 }
 
-/// For each colour the sums of 1, red, green and blue over the pixels that it is nearest to: 8 × 4.
+/// The same as `plain_sums`, on a device: sums of 1, red, green and blue for each colour, 8 × 4.
 fn sums(part: &DeviceArray<u8>, colours: &[Colour]) -> clan::Result<DeviceArray<u64>> {
     let plane = |k: usize| part.index_axis(Axis(0), k);
     let positions = sort([plane(1)?, plane(2)?, plane(3)?], colours)?;
