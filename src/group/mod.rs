@@ -90,6 +90,7 @@ pub struct Group {
 struct Shared {
     members: Vec<Device>,
     workers: Workers,
+    ways: link::Ways,
     choices: choice::Choices,
     /// The last call of a collective and a class of sizes.
     last: Mutex<HashMap<(&'static str, u32), Arc<Completion>>>,
@@ -149,8 +150,9 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        let (choices, last) = Default::default();
-        Ok(Group { shared: Arc::new(Shared { members, workers, choices, last }), settings })
+        let (ways, choices, last) = Default::default();
+        let shared = Shared { members, workers, ways, choices, last };
+        Ok(Group { shared: Arc::new(shared), settings })
     }
 
     /// All OpenCL devices of this machine, or the host where there are none.

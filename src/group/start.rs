@@ -125,7 +125,8 @@ impl Group {
         let size = T::DTYPE.size();
         // Elements that not every device computes in are combined by the host.
         let lacking = combine.is_some() && !self.members().iter().all(|d| d.supports(T::DTYPE));
-        let algorithm = algorithm.or_else(|| lacking.then_some(Algorithm::Hub));
+        let taken = self.shared.ways.takes(self.members());
+        let algorithm = algorithm.or_else(|| (lacking || taken).then_some(Algorithm::Hub));
         let (algorithm, plan, hub) =
             self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());
@@ -184,7 +185,7 @@ impl Group {
                 temp: some(plan.temp[m])?,
             });
         }
-        // A link of one's own goes before all algorithms, unless the user named one.
+        // A link with a way of its own goes before all algorithms, unless the user named one.
         if self.settings.algorithm.is_none() {
             let whole = link::Whole {
                 collective,
@@ -196,7 +197,7 @@ impl Group {
                 op,
                 deadline: self.settings.deadline,
             };
-            if let Some(done) = link::try_run(&whole) {
+            if let Some(done) = self.shared.ways.try_run(self.members(), &whole) {
                 completion.set(done.clone());
                 done?;
                 let inputs = inputs.into_iter().flatten().cloned().collect();
