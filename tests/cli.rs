@@ -56,6 +56,10 @@ fn help_names_commands_exit_codes_and_examples() {
         assert!(stdout(&out).contains("Examples:"), "{command}");
         assert!(stdout(&out).contains("--json"), "{command}");
     }
+    let out = run(&["bench", "group", "--help"]);
+    for word in ["Examples:", "--json", "busbw", "2 (p - 1) / p", "all_to_all", "\"host\""] {
+        assert!(stdout(&out).contains(word), "{word}");
+    }
     refused(&run(&[]), &["Usage"]);
     refused(&run(&["nonsense"]), &["nonsense"]);
     refused(&run(&["devices", "--nonsense"]), &["--nonsense"]);
@@ -209,6 +213,80 @@ fn single_operations_as_a_table() {
         assert!(text.contains(word), "{word:?} in {text}");
     }
     assert!(!text.contains("transpose") && !text.contains("sum_axis0"), "{text}");
+}
+
+#[test]
+fn a_group_bench_as_json() {
+    let out = run(&[
+        "bench",
+        "group",
+        "--devices",
+        "host,0,host",
+        "--sizes",
+        "12,1K..2000",
+        "--json",
+        "--ops",
+        "all_reduce,broadcast,reduce,all_gather,reduce_scatter,all_to_all,scatter,gather,scan,exclusive_scan,send",
+    ]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let v = json(&out);
+    assert_eq!(keys(&v), ["devices", "rows"].into());
+    assert_eq!(v["devices"].as_array().unwrap().len(), 3);
+    let rows = v["rows"].as_array().unwrap();
+    let fields =
+        ["op", "bytes", "members", "median_s", "algbw", "busbw", "wrong", "schedule", "link"];
+    for row in rows {
+        assert_eq!(keys(row), fields.into());
+        assert_eq!((&row["wrong"], &row["members"]), (&0.into(), &3.into()), "{row}");
+        assert_eq!(row["link"], "host", "{row}");
+        assert!(!row["schedule"].as_str().unwrap().is_empty());
+        let number = |name: &str| row[name].as_f64().unwrap();
+        let algbw = number("bytes") / number("median_s") / 1e9;
+        assert!(number("median_s") > 0.0);
+        assert!((number("algbw") - algbw).abs() <= 1e-6 * algbw, "{row}");
+        // For three members.
+        let factor = match row["op"].as_str().unwrap() {
+            "all_reduce" => 4.0 / 3.0,
+            "all_gather" | "reduce_scatter" | "all_to_all" | "scatter" | "gather" => 2.0 / 3.0,
+            _ => 1.0,
+        };
+        assert!((number("busbw") - factor * algbw).abs() <= 1e-6 * algbw, "{row}");
+    }
+    let rows: Vec<_> = rows.iter().map(|r| (r["op"].as_str().unwrap(), &r["bytes"])).collect();
+    assert_eq!(rows.len(), 11 * 3);
+    let first: Vec<_> = rows[..3].iter().map(|(_, bytes)| bytes.as_u64().unwrap()).collect();
+    // 2000 ends the range though no step leads there.
+    assert_eq!(first, [12, 1024, 2000]);
+    assert_eq!((rows[0].0, rows[32].0), ("all_reduce", "send"));
+}
+
+#[test]
+fn a_group_bench_as_a_table() {
+    let out =
+        run(&["bench", "group", "--devices", "host", "--sizes", "1K", "--ops", "broadcast,reduce"]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let text = stdout(&out);
+    for word in
+        ["member 0: host", "algbw", "busbw", "wrong", "1 KiB", " 256 ", " none ", "broadcast"]
+    {
+        assert!(text.contains(word), "{word:?} in {text}");
+    }
+    assert!(!text.contains("all_reduce"), "{text}");
+}
+
+#[test]
+fn group_benches_that_make_no_sense_are_refused() {
+    let group = |args: &[&str]| run(&[&["bench", "group"], args].concat());
+    let ops = group(&["--devices", "host", "--ops", "reduce,sum"]);
+    refused(&ops, &["--ops sum", "all_reduce", "exclusive_scan", "send"]);
+    refused(&group(&["--devices", "host,no such device"]), &["no such device", "0: host"]);
+    for sizes in ["0", "3", "", "1X", "1M..1K", "1K..", "..", "-5", "1K;2K", "17179869184G"] {
+        refused(&group(&["--devices", "host", &format!("--sizes={sizes}")]), &["--sizes"]);
+    }
+    let large = group(&["--devices", "host,host", "--sizes", "1K..1048576G"]);
+    refused(&large, &["--sizes", "host", "or less"]);
+    // What one device is measured with does not go with a group.
+    refused(&run(&["bench", "--size", "4K", "group"]), &["--size", "group"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! Hand-written digits, and a network that learns to read them: what `examples/04_digits.rs` and the
-//! last workload of `clan bench` have in common.
+//! Hand-written digits, and a network that learns to read them: what `examples/04_digits.rs`,
+//! `examples/07_digits_data_parallel.rs` and the last workload of `clan bench` have in common.
+
+#![allow(dead_code, reason = "not every program uses all of it")]
 
 use clan::ndarray::{Axis, s};
 use clan::{Device, DeviceArray, Expr, Result};
@@ -18,7 +20,7 @@ pub const CLASSES: usize = 10;
 pub const HIDDEN: usize = 64;
 
 /// Digits that are learned from together.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 /// How much of the step before a step repeats.
 const MOMENTUM: f32 = 0.9;
 
@@ -87,7 +89,7 @@ pub struct Batch {
 
 impl Batch {
     /// A part of the digits. Views: nothing is copied.
-    fn part(&self, from: usize, to: usize) -> Result<Batch> {
+    pub fn part(&self, from: usize, to: usize) -> Result<Batch> {
         Ok(Batch {
             pixels: self.pixels.slice(s![from..to, ..])?,
             labels: self.labels.slice(s![from..to, ..])?,
@@ -123,10 +125,14 @@ impl Layer {
         // is a view.
         self.w_step = x.t().product(slope).add(MOMENTUM, &self.w_step).eval()?;
         self.b_step = (slope.sum_axis(Axis(0))? + &self.b_step * MOMENTUM).eval()?;
+        self.step(rate);
+        Ok(())
+    }
+
+    fn step(&mut self, rate: f32) {
         // Operators that assign return nothing: an error would come with the next use of `w`.
         self.w -= &self.w_step * rate;
         self.b -= &self.b_step * rate;
-        Ok(())
     }
 }
 
@@ -162,9 +168,15 @@ impl Network {
     /// Learns from one batch, and returns its loss: the sum of −ln(p) over its digits, where p is
     /// what the network would have bet on the right answer.
     fn learn(&mut self, batch: &Batch, rate: f32) -> Result<DeviceArray<f32>> {
-        let n = batch.pixels.shape()[0];
-        let x = &batch.pixels;
-        let (h, scores) = self.forward(x)?;
+        let Backward { h, loss, slope, behind } = self.backward(batch, batch.pixels.shape()[0])?;
+        self.output.learn(&h, &slope, rate)?;
+        self.hidden.learn(&batch.pixels, &behind, rate)?;
+        Ok(loss)
+    }
+
+    /// Looks at digits, which are learned from together with others, `n` in all.
+    fn backward(&self, batch: &Batch, n: usize) -> Result<Backward> {
+        let (h, scores) = self.forward(&batch.pixels)?;
 
         // ln(p) of each class, from the scores: z − max − ln Σ exp(z − max). What stands between two
         // reductions is an expression, computed where it is read and never stored.
@@ -180,19 +192,15 @@ impl Network {
         // the hidden layer; those that max(0, ·) held at 0 had no part in it.
         let slope = ((ln_p.exp() - right) / n as f32).eval()?;
         let behind = slope.product(&self.output.w.t()).map(|g| h.gt(0.0).if_else(g, 0.0)).eval()?;
-
-        self.output.learn(&h, &slope, rate)?;
-        self.hidden.learn(x, &behind, rate)?;
-        Ok(loss)
+        Ok(Backward { h, loss, slope, behind })
     }
 
     /// Learns from every digit once, in a new order, but for a few at its end that fill no batch.
     /// Returns the sum of their losses, still on the device: nothing has waited yet.
     pub fn epoch(&mut self, digits: &Digits, rate: f32) -> Result<DeviceArray<f32>> {
-        let mut order: Vec<usize> = (0..digits.len()).collect();
-        self.random.shuffle(&mut order);
+        let order = self.order(digits);
         let device = self.classes.device().clone();
-        let all = digits.upload(&device, order[..digits.learned()].iter().copied())?;
+        let all = digits.upload(&device, order.into_iter())?;
         let mut loss = DeviceArray::zeros(&device, ())?;
         for from in (0..digits.learned()).step_by(BATCH) {
             loss += self.learn(&all.part(from, from + BATCH)?, rate)?;
@@ -200,10 +208,61 @@ impl Network {
         Ok(loss)
     }
 
+    /// The digits of an epoch, whole batches in a new order.
+    pub fn order(&mut self, digits: &Digits) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..digits.len()).collect();
+        self.random.shuffle(&mut order);
+        order.truncate(digits.learned());
+        order
+    }
+
     /// What the network takes each digit for.
     pub fn read(&self, x: &DeviceArray<f32>) -> Result<Vec<u64>> {
         let (_, scores) = self.forward(x)?;
         scores.argmax_axis(Axis(1))?.to_vec()
+    }
+}
+
+/// What a look at some digits tells about the network.
+struct Backward {
+    /// The hidden layer's numbers.
+    h: DeviceArray<f32>,
+    loss: DeviceArray<f32>,
+    /// How the loss changes with each score,
+    slope: DeviceArray<f32>,
+    /// and with each number of the hidden layer.
+    behind: DeviceArray<f32>,
+}
+
+/// Looking and learning apart, for networks that learn together.
+impl Network {
+    /// How the loss changes with the weights and biases of the output layer and the hidden layer, as far as
+    /// it is due to these digits of `n` that are learned from together.
+    pub fn slopes(&self, batch: &Batch, n: usize) -> Result<[DeviceArray<f32>; 4]> {
+        let Backward { h, slope, behind, .. } = self.backward(batch, n)?;
+        Ok([
+            h.t().product(&slope).eval()?,
+            slope.sum_axis(Axis(0))?,
+            batch.pixels.t().product(&behind).eval()?,
+            behind.sum_axis(Axis(0))?,
+        ])
+    }
+
+    /// Goes down those slopes, as learning does.
+    pub fn step(&mut self, slopes: &[Expr<f32>; 4], rate: f32) -> Result<()> {
+        let Network { output: o, hidden: h, .. } = self;
+        let steps = [&mut o.w_step, &mut o.b_step, &mut h.w_step, &mut h.b_step];
+        for (step, slope) in steps.into_iter().zip(slopes) {
+            *step = (slope + &*step * MOMENTUM).eval()?;
+        }
+        o.step(rate);
+        h.step(rate);
+        Ok(())
+    }
+
+    /// The weights and biases, in the same order.
+    pub fn weights(&self) -> [&DeviceArray<f32>; 4] {
+        [&self.output.w, &self.output.b, &self.hidden.w, &self.hidden.b]
     }
 }
 

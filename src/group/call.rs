@@ -14,8 +14,16 @@ use std::sync::Arc;
 #[must_use = "a failure is told by `wait` or `finish`, or by whoever reads the results"]
 pub struct Call<T> {
     pub(crate) completion: Arc<Completion>,
+    pub(crate) route: Route,
     pub(crate) results: Vec<DeviceArray<T>>,
     pub(crate) inputs: Vec<DeviceArray<T>>,
+}
+
+/// The way that a call's elements take.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub schedule: String,
+    pub link: String,
 }
 
 impl<T: Element> fmt::Debug for Call<T> {
@@ -73,5 +81,29 @@ impl<T: Element> Call<T> {
     /// How long it took from the call to its end, once it has succeeded.
     pub fn seconds(&self) -> Option<f64> {
         self.completion.seconds()
+    }
+
+    /// The schedule that it follows, as in `"tree of radix 2"`; `"whole"` where a link carries out the
+    /// collective as one.
+    ///
+    /// ```
+    /// use clan::{Device, DeviceArray, Group, group::schedule::Algorithm};
+    /// let group = Group::new(vec![Device::host(); 3])?.with_algorithm(Algorithm::Tree { radix: 2 });
+    /// let call = group.broadcast(&DeviceArray::full(&Device::host(), 5, 1.5f32)?, 0)?;
+    /// assert_eq!((call.schedule(), call.link()), ("tree of radix 2", "host"));
+    /// # call.finish()?;
+    /// # Ok::<(), clan::Error>(())
+    /// ```
+    pub fn schedule(&self) -> &str {
+        &self.route.schedule
+    }
+
+    /// The kinds of links that its elements take, as in `"host+staged"`.
+    ///
+    /// `"host"`: from or into the host's memory; `"device"`: within a device that is several members;
+    /// `"staged"`: from device to device through pinned memory of the host; `"peer"`: from device to device;
+    /// `"none"`: nothing moves between members.
+    pub fn link(&self) -> &str {
+        &self.route.link
     }
 }

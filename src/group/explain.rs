@@ -1,9 +1,9 @@
 //! What a call will do, in words and numbers.
 
-use super::Group;
 use super::clock::Timing;
 use super::cut::{Counts, even};
 use super::schedule::{Algorithm, Collective, Schedule};
+use super::{Group, link};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::PoisonError;
@@ -158,13 +158,7 @@ impl Group {
         let mut kinds: Vec<(&'static str, usize)> = Vec::new();
         for (k, a) in self.members().iter().enumerate() {
             for b in &self.members()[k + 1..] {
-                let kind = match (a.is_host(), b.is_host()) {
-                    (true, true) => "host memory",
-                    _ if a == b => "within a device",
-                    _ if peers => "peer",
-                    (false, false) => "staged",
-                    _ => "device and host",
-                };
+                let kind = if peers && a != b { "peer" } else { link::kind(a, b) };
                 match kinds.iter_mut().find(|(name, _)| *name == kind) {
                     Some((_, n)) => *n += 1,
                     None => kinds.push((kind, 1)),

@@ -98,6 +98,7 @@ fn unpack<T: Element>(
         let part = |whole: &DeviceArray<T>| whole.part(at, shape);
         calls.push(Call {
             completion: call.completion.clone(),
+            route: call.route.clone(),
             results: call.results.iter().map(part).collect(),
             inputs,
         });

@@ -20,7 +20,8 @@
 //! A share of axis 0 is a range of rows, as even as can be: the first members get one more where the
 //! number of rows does not divide. The calls that end in `_v` take the numbers of rows.
 //!
-//! Below are the algorithms as data in [`schedule`], and [`clock`], which says how long they take.
+//! Below are the algorithms as data in [`schedule`], and [`clock`], which says how long they take. The
+//! example `06_broadcast_reduce` draws a tree while it runs, `clan bench group` measures all of them.
 
 mod call;
 mod choice;

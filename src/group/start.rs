@@ -1,6 +1,6 @@
 //! From a checked call to a job: choice of the schedule, memory, hand-over.
 
-use super::call::Call;
+use super::call::{Call, Route};
 use super::completion::Completion;
 use super::cut::{Counts, Cut};
 use super::engine::{Job, Progress, Store};
@@ -16,6 +16,7 @@ use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::ops::copy;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 /// A collective with all that it needs; nothing has moved yet.
@@ -70,13 +71,13 @@ impl Group {
         algorithm: Option<Algorithm>,
         (counts, size): (&Counts, usize),
         ordered: bool,
-    ) -> Result<(Plan, Option<Vec<Item>>)> {
+    ) -> Result<(Algorithm, Plan, Option<Vec<Item>>)> {
         let p = self.len();
-        let mut algorithm =
-            algorithm.unwrap_or_else(|| self.choose(collective, counts, size, ordered));
+        let chosen = algorithm.unwrap_or_else(|| self.choose(collective, counts, size, ordered));
+        let mut algorithm = chosen;
         let any = || Schedule::candidates(collective, p).first().copied();
         // What a link takes needs no schedule either.
-        let through_hub = matches!(algorithm, Algorithm::Hub | Algorithm::Peer);
+        let through_hub = matches!(chosen, Algorithm::Hub | Algorithm::Peer);
         if through_hub {
             // A single member has all it needs; else any schedule tells what the results are.
             algorithm = any().unwrap_or(Algorithm::Star);
@@ -84,9 +85,11 @@ impl Group {
         match Schedule::new(collective, algorithm, p) {
             Some(s) if through_hub && p > 1 => {
                 let plan = Plan::idle(collective, &Cut::new(&s, counts));
-                Ok((plan, Some(hub::items(collective, p, counts))))
+                Ok((chosen, plan, Some(hub::items(collective, p, counts))))
             }
-            Some(s) if s.ordered || !ordered => Ok((Plan::new(&s, &Cut::new(&s, counts)), None)),
+            Some(s) if s.ordered || !ordered => {
+                Ok((chosen, Plan::new(&s, &Cut::new(&s, counts)), None))
+            }
             Some(_) => {
                 let text = format!(
                     "{algorithm:?} does not keep the order of {p} members, which an operator that does not commute needs; take Tree or Hub"
@@ -130,7 +133,8 @@ impl Group {
             return Err(Error::argument(op, text));
         }
         let algorithm = algorithm.or_else(|| (lacking || by_peers).then_some(Algorithm::Hub));
-        let (plan, hub) = self.plan(op, collective, algorithm, (&counts, size), ordered)?;
+        let (algorithm, plan, hub) =
+            self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());
         let divisor = match operator.as_ref().is_some_and(Operator::averages) {
             true => self.len(),
@@ -209,9 +213,15 @@ impl Group {
                 }
                 self.note(collective, bytes, &completion);
                 let inputs = inputs.into_iter().flatten().cloned().collect();
-                return Ok(Call { completion, results, inputs });
+                let route =
+                    Route { schedule: Algorithm::Peer.to_string(), link: link::WHOLE.to_string() };
+                return Ok(Call { completion, route, results, inputs });
             }
         }
+        let route = Route {
+            schedule: algorithm.to_string(),
+            link: self.kinds_of_links(&plan, hub.as_deref()),
+        };
         let job = Job {
             done: Progress::new(plan.tasks.len(), self.len()),
             plan,
@@ -230,7 +240,7 @@ impl Group {
         self.shared.workers.submit(job)?;
         self.note(collective, bytes, &completion);
         let inputs = inputs.into_iter().flatten().cloned().collect();
-        Ok(Call { completion, results, inputs })
+        Ok(Call { completion, route, results, inputs })
     }
 
     /// Whether the members are GPUs that reach each other's memory, which is tried once.
@@ -286,6 +296,23 @@ impl Group {
             parts[m] = result;
         }
         call
+    }
+
+    /// The kinds of links that elements take, by name.
+    fn kinds_of_links(&self, plan: &Plan, hub: Option<&[Item]>) -> String {
+        let members = self.members();
+        let between = plan.tasks.iter().filter(|t| t.from != t.to);
+        let mut kinds: BTreeSet<&str> =
+            between.map(|t| link::kind(&members[t.from], &members[t.to])).collect();
+        for item in hub.unwrap_or(&[]) {
+            let ends =
+                item.sources.iter().map(|s| s.0).chain(item.targets.iter().map(|t| t.member));
+            kinds.extend(ends.map(|m| if members[m].is_host() { "host" } else { "staged" }));
+        }
+        match kinds.is_empty() {
+            true => "none".to_string(),
+            false => kinds.into_iter().collect::<Vec<_>>().join("+"),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ Examples:
 Exits with 1 when the device fails, with 2 when there is no such device or family. It may be stopped
 at any time: what was found so far is kept.")]
 pub struct Args {
-    /// The device: an index, \"gpu\", or a part of a name, as in pocl:1. Default: the best one.
+    /// The device: an index, "gpu", or a part of a name, as in pocl:1. Default: the best one.
     #[arg(long, short)]
     device: Option<String>,
     /// Only these families or kernels, separated by commas: matmul, reduce, copy, map, or names as in

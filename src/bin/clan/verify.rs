@@ -19,7 +19,7 @@ Examples:
 
 Exits with 1 when anything failed, with 2 when there is no such device.")]
 pub struct Args {
-    /// Only this device: an index, \"host\", \"gpu\", or a part of a name, as in pocl:1. Default: all.
+    /// Only this device: an index, "host", "gpu", or a part of a name, as in pocl:1. Default: all.
     #[arg(long, short)]
     device: Option<String>,
     /// Write one JSON object to stdout: {"passed", "failed", "skipped", "failures": […]}.

@@ -40,6 +40,18 @@ pub(crate) fn carry(job: &Arc<Job>, task: &Task) -> Result<(), Stop> {
     host::carry(job, task)
 }
 
+/// The kind of link between two members' devices.
+pub(crate) fn kind(from: &Device, to: &Device) -> &'static str {
+    match (from.is_host() || to.is_host(), from == to) {
+        (true, _) => "host",
+        (false, true) => "device",
+        (false, false) => "staged",
+    }
+}
+
+/// The kind of link that takes whole collectives.
+pub(crate) const WHOLE: &str = "peer";
+
 /// Builds what a member's device needs to combine, so that an operator that is refused is refused before
 /// anything moves. A user's operator is built on every device that has its type; the crate's own where they
 /// combine.

@@ -29,6 +29,7 @@ mod exchange;
 mod ring;
 mod tree;
 
+use std::fmt;
 use std::ops::Range;
 
 /// What every member has afterwards.
@@ -121,6 +122,25 @@ pub enum Algorithm {
     /// No schedule: every member's kernel loads from the others' memory and stores to it, with no host in
     /// between. For GPUs that reach each other's memory, which take all collectives so.
     Peer,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Star => "star",
+            Algorithm::Tree { radix } => return write!(f, "tree of radix {radix}"),
+            Algorithm::Chain { segments: 1 } => "chain",
+            Algorithm::Chain { segments } => return write!(f, "chain of {segments} segments"),
+            Algorithm::Ring => "ring",
+            Algorithm::Doubling => "doubling",
+            Algorithm::Halving => "halving",
+            Algorithm::ScatterGather => "scatter + all_gather",
+            Algorithm::Pairwise => "pairwise",
+            Algorithm::Bruck => "Bruck",
+            Algorithm::Hub => "hub",
+            Algorithm::Peer => "peer",
+        })
+    }
 }
 
 /// What the receiver does with the elements that come.

@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod data;
 mod digits;
+mod group;
 mod launch;
 mod limits;
 mod linalg;
@@ -39,17 +40,21 @@ use std::time::Duration;
 /// "of limit" is the share of the bound that applies, bandwidth or arithmetic; it can pass 100 %
 /// where arrays stay in a cache or are only read. "vs host" is how many times the speed of the
 /// host it is (for each element, where sizes differ).
+///
+/// `clan bench group` measures what devices do together.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
   clan bench
   clan bench --device nvidia --size 256M
   clan bench --only map,reduce --json
   clan bench --device host --only sum,transpose
+  clan bench group --devices host,host,host
 
 Exits with 1 when an answer was wrong or an operation failed, with 2 for a wrong command line.")]
 pub struct Args {
-    /// Only this device: an index, \"host\", \"gpu\", or a part of a name, as in pocl:1. Default: all.
+    /// Only this device: an index, "host", "gpu", or a part of a name, as in pocl:1. Default: all.
     #[arg(long, short)]
     device: Option<String>,
     /// Only these families or operations, separated by commas.
@@ -62,6 +67,13 @@ pub struct Args {
     /// Write one JSON object to stdout: {"devices": […], "rows": […]}.
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    Group(group::Args),
 }
 
 /// A family of operations and how to time it on one device.
@@ -96,6 +108,9 @@ fn only_help() -> String {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    if let Some(What::Group(args)) = &args.what {
+        return group::run(args);
+    }
     let only = Only::new(&args.only)?;
     let devices = output::chosen(args.device.as_deref())?;
     // Every size is looked at before anything is measured.

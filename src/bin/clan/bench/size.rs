@@ -28,11 +28,15 @@ const ARRAYS: u64 = 4;
 
 /// How many `f32` the device can hold in each of the arrays that a family needs.
 fn most(device: &Device) -> usize {
+    (room(device, ARRAYS) / 4) as usize
+}
+
+/// How many bytes each of so many arrays may have.
+pub fn room(device: &Device, arrays: u64) -> u64 {
     let memory = device.memory();
     // A part of the memory belongs to others; on a CPU also to what answers are checked with.
     let share = if output::is_large(device) { 10 } else { 5 };
-    let all = memory.global_bytes / 10 * share / ARRAYS;
-    (memory.max_alloc_bytes.min(all) / 4) as usize
+    memory.max_alloc_bytes.min(memory.global_bytes / 10 * share / arrays)
 }
 
 /// The number of elements to measure with on a device.
@@ -56,7 +60,7 @@ fn default(device: &Device) -> usize {
 }
 
 /// A size just below `n` as the command line writes it.
-fn written(n: usize) -> String {
+pub fn written(n: usize) -> String {
     match n {
         n if n >= 1 << 30 => format!("{}G", n >> 30),
         n if n >= 1 << 20 => format!("{}M", n >> 20),

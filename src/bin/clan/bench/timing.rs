@@ -21,13 +21,19 @@ const SLOW: Duration = Duration::from_secs(1);
 /// The median time of one `run` in seconds. A sample is several runs that are started one after
 /// the other, and ends when the device is idle again.
 pub fn median(device: &Device, run: impl Fn() -> Result<()>) -> Result<f64> {
+    median_on(std::slice::from_ref(device), run)
+}
+
+/// As [`median`], of what runs on several devices.
+pub fn median_on(devices: &[Device], run: impl Fn() -> Result<()>) -> Result<f64> {
+    let idle = || devices.iter().try_for_each(Device::wait);
     let sample = |runs: u32| -> Result<f64> {
-        device.wait()?;
+        idle()?;
         let start = Instant::now();
         for _ in 0..runs {
             run()?;
         }
-        device.wait()?;
+        idle()?;
         Ok(start.elapsed().as_secs_f64() / f64::from(runs))
     };
     // The first run builds programs and fills the pool, the second tells how many make a sample.
@@ -39,7 +45,7 @@ pub fn median(device: &Device, run: impl Fn() -> Result<()>) -> Result<f64> {
         sample(runs)?;
     }
     // A slow operation is not run again for nothing.
-    let budget = if output::is_large(device) { BURST } else { BUDGET };
+    let budget = if devices.iter().all(output::is_large) { BURST } else { BUDGET };
     more_samples(budget, if runs > 1 { Vec::new() } else { vec![once] }, || sample(runs))
 }
 
