@@ -90,7 +90,13 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "peer",
         by: "/group/link/peer/text.rs",
-        kernels: &["peer_combine", "peer_spread", "peer_exchange", "peer_combine_short"],
+        kernels: &[
+            "peer_combine",
+            "peer_spread",
+            "peer_exchange",
+            "peer_pass",
+            "peer_combine_short",
+        ],
         // Numbers of members and who takes what meet some types each.
         types: |dtype| Some(peer::samples(dtype)),
     },
