@@ -30,7 +30,7 @@ pub(crate) struct Team {
     controls: Vec<Buffer>,
     /// Lines of a window: what a group sends to a member in a round. Four H200, all_gather of 256 MiB
     /// through windows, GB/s by lines and groups: 1024 × 128 77, 4096 × 64 92, 4096 × 128 106,
-    /// 16384 × 64 103.
+    /// 8192 × 128 109, 16384 × 64 103.
     window_lines: usize,
     /// Groups of a launch that goes through windows, at most.
     window_groups: usize,
