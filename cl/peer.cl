@@ -32,6 +32,10 @@
 #ifndef CLAN_LINE
 #define CLAN_LINE uint4 // what one access moves: less where elements are not aligned for 16 bytes
 #endif
+#ifndef CLAN_KERNEL
+#define CLAN_KERNEL 0 // which of the kernels below is wanted, counted from 1; 0: all
+#endif
+#define CLAN_WANTS(k) (CLAN_KERNEL == 0 || CLAN_KERNEL == (k))
 #ifndef CLAN_TAKES
 #define CLAN_TAKES 0 // who gets what of a line: 0 all elements combined, 1 those of the members up
 #endif               // to and including itself, 2 those of the members before it
@@ -204,6 +208,7 @@ static inline void clan_leave(clan_flag const* control, clan_flag mine, const ui
   }
 }
 
+#if CLAN_WANTS(1)
 // One line: what member j had is v[j], what it gets is stored.
 static inline void clan_share_out(const clan_line* v, __global clan_t* const* out, const ulong i,
                                   const uint to) {
@@ -291,7 +296,9 @@ void peer_combine(CLAN_EACH(CLAN_IN_PARAM) CLAN_EACH(CLAN_OUT_PARAM) CLAN_EACH(C
   }
   clan_leave(control, mine, me, call, patience, &go);
 }
+#endif
 
+#if CLAN_WANTS(2)
 // Loads lines lo .. hi of one buffer and stores them with the members in the mask `to`; then `rest`
 // elements.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
@@ -334,7 +341,9 @@ void peer_spread(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_OUT_PA
   }
   clan_leave(control, mine, me, call, patience, &go);
 }
+#endif
 
+#if CLAN_WANTS(3)
 // Stores with each member its own block of `lines` lines and `rest` elements; blocks follow each
 // other at distances of `stride` elements.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
@@ -363,7 +372,9 @@ void peer_exchange(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_OUT_
   }
   clan_leave(control, mine, me, call, patience, &go);
 }
+#endif
 
+#if CLAN_WANTS(4)
 // Blocks for each other through windows, for memory that others do not reach: member j is sent sent_j
 // elements from in + from_j, and the got_j elements that come from it go to out + to_j. With `fold`,
 // what comes is combined with the own block instead, into out + to of this member. All of it in
@@ -486,7 +497,9 @@ void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, 
     // Everybody has read before the next round is handed over: see the barrier there.
   }
 }
+#endif
 
+#if CLAN_WANTS(5)
 // All members' n elements combined, for so few that time is distance: everyone sends all it has to
 // everyone. 64-bit words carry 32 bits of data and the number of the call, so they are whole or not
 // there, and no fence is needed. `slots` is the number of units of 8 bytes that a slot has room for;
@@ -556,3 +569,4 @@ void peer_combine_short(__global clan_t* in0, const ulong in0_at, __global clan_
     }
   }
 }
+#endif

@@ -15,8 +15,9 @@ use std::sync::Arc;
 /// | `And`, `Or`, `Xor` | integers, bit by bit, and `bool` |
 ///
 /// The result has the type of the elements: integers wrap, and an average of integers is the wrapped sum
-/// divided towards zero. `f16` and `bf16` are combined in `f32` and rounded after every step. NaN wins in
-/// minima and maxima, as everywhere in the crate.
+/// divided towards zero. `f16` and `bf16` are combined in `f32` and rounded after every step, or
+/// once in the end where members reach each other's memory. NaN wins in minima and maxima, as everywhere
+/// in the crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReduceOp {
     /// a + b

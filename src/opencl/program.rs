@@ -54,11 +54,6 @@ impl Programs {
         slot.get_or_init(|| self.build(device, op, &source())).clone()
     }
 
-    /// The program for `key`, if it was asked for before.
-    pub fn known(&self, key: &Key) -> Option<Result<Arc<Program>>> {
-        lock(&self.by_key).get(key)?.get().cloned()
-    }
-
     /// Forgets the programs made by `f`. Kernels in flight keep theirs.
     pub fn forgetting<R>(&self, f: impl FnOnce() -> R) -> R {
         let before: HashSet<Key> = lock(&self.by_key).keys().cloned().collect();

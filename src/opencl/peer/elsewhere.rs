@@ -15,6 +15,7 @@ pub(crate) enum Exporter {}
 
 pub(crate) enum Shared {}
 
+#[allow(dead_code, reason = "nobody refuses what nobody can ask for")]
 pub(crate) enum Refusal {
     OutOfMemory,
     Other(&'static str, i32),

@@ -1,5 +1,6 @@
 //! What each member's kernel has to do for a collective.
 
+use super::text::Kernel;
 use crate::backend::{Buffer, Memory};
 use crate::element::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -110,6 +111,16 @@ impl Lines {
 
     pub fn len(&self) -> usize {
         (self.hi - self.lo) as usize
+    }
+}
+
+impl Work<'_> {
+    pub fn kernel(&self) -> Kernel {
+        match self {
+            Work::Combine { .. } => Kernel::Combine,
+            Work::Spread { .. } => Kernel::Spread,
+            Work::Exchange { .. } => Kernel::Exchange,
+        }
     }
 }
 
@@ -251,9 +262,13 @@ impl<'a> Call<'a> {
                 Work::Combine { ins: after(ins), outs: vec![outs[me]; p], to: 1 << me, range: own }
             }
             C::Broadcast { root } => {
-                let kept = u32::from(ins[root].is(&outs[root])) << root;
-                let to = everyone & !kept;
-                Work::Spread { from: ins[root], outs: outs.to_vec(), to, range: without(root) }
+                // The root's own copy does not go over wires.
+                let (to, range) = match (me == root, ins[root].is(&outs[root])) {
+                    (true, true) => (0, Lines::NONE),
+                    (true, false) => (1 << root, Lines::all(n, parts)),
+                    (false, _) => (everyone & !(1 << root), without(root)),
+                };
+                Work::Spread { from: ins[root], outs: outs.to_vec(), to, range }
             }
             C::AllGather => {
                 let outs = after(outs);

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Slot, Work};
 use super::pass::shares;
-use super::text::Form;
+use super::text::{Form, Kernel};
 use super::{SHORT_BYTES, SLOT_UNITS, Team, opencl};
 use crate::backend::Buffer;
 use crate::element::DType;
@@ -18,14 +18,13 @@ use std::time::Duration;
 /// calls must not lie in two queues in different orders.
 pub(super) static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// How members' kernels are shaped. Four H200, GB/s at 256 MiB and 16 MiB: all_reduce by groups of
-/// 512, unroll 1, 16 / 64 / 132 groups 214 / 212 / 210 and 182 / 179 / 173; 1024 work-items or unroll 2
-/// or 4: 200 to 211. Broadcast 64 / 132 groups 308 / 320, reduce 276 / 283; all_gather 32 / 132 groups 106 / 113.
+/// How members' kernels are shaped. Four H200, GB/s by groups of 512 and unroll 1: all_reduce of
+/// 256 MiB in place 16 / 64 / 132 groups 214 / 212 / 210; 1024 work-items or unroll 2 or 4: 200 to
+/// 211. Broadcast 64 / 132 groups 308 / 320, reduce 276 / 283; all_gather 32 / 132 groups 106 / 113.
 const POINT: Point = Point { group: 512, vector_bytes: 16, unroll: 1, groups: 132 };
-/// Groups for members that combine what all of them have for all of them.
-const ALL_REDUCE_GROUPS: usize = 16;
-/// An all_reduce of so many bytes is made of two steps.
-const LONG_BYTES: usize = 64 << 20;
+/// An all_reduce of so many bytes is made of two steps. Four H200, 256 MiB: 217 GB/s, in one step
+/// 211; 64 MiB 195 and 200.
+const LONG_BYTES: usize = 72 << 20;
 /// What goes through memory of its own goes in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 20;
 /// Of calls so short that only their distance counts.
@@ -185,7 +184,10 @@ impl Team {
         let slots = [ins, outs].concat();
         let parts = call.parts(&slots);
         let combines = call.combines();
+        let works: Vec<_> = (0..self.members()).map(|me| call.work(me, ins, outs, parts)).collect();
         let form = Form {
+            // The same for all.
+            kernel: works[0].kernel(),
             members: self.members(),
             dtype: if combines { call.dtype } else { bits(call.dtype) },
             body: call.body.filter(|_| combines),
@@ -195,9 +197,12 @@ impl Team {
             point: POINT,
         };
         // Everything that may fail or take time comes before the first launch.
-        let ready = (0..self.members())
-            .zip(form.programs(&self.opencl(call.op)?, call.op)?)
-            .map(|(me, program)| self.prepare(call, program, me, call.work(me, ins, outs, parts)))
+        let ready = form
+            .programs(&self.opencl(call.op)?, call.op)?
+            .into_iter()
+            .zip(works)
+            .enumerate()
+            .map(|(me, (program, work))| self.prepare(call, program, me, work))
             .collect::<Result<Vec<_>>>()?;
         let mut state = self.state();
         if let Some(broken) = &state.broken {
@@ -253,11 +258,10 @@ impl Team {
         own_out: &Slot<'_>,
         number: u64,
     ) -> Result<()> {
-        let (name, range) = match &ready.work {
-            Work::Combine { range, .. } => ("peer_combine", *range),
-            Work::Spread { range, .. } => ("peer_spread", *range),
-            Work::Exchange { range, .. } => ("peer_exchange", *range),
-        };
+        let (Work::Combine { range, .. }
+        | Work::Spread { range, .. }
+        | Work::Exchange { range, .. }) = &ready.work;
+        let name = ready.work.kernel().name();
         let mut launch = Launch::new(ready.device, &ready.program, call.op, name)?;
         for (i, (slot, mem)) in ready.seen.iter().enumerate() {
             match mem {
@@ -291,12 +295,8 @@ impl Team {
         }
         launch.value(number)?;
         launch.value(nanoseconds(call.patience))?;
-        let most = match call.collective {
-            Collective::AllReduce => ALL_REDUCE_GROUPS,
-            _ => POINT.groups,
-        };
         // One even for no lines: every member has to arrive and leave.
-        let groups = range.len().div_ceil(POINT.group * POINT.unroll).clamp(1, most);
+        let groups = range.len().div_ceil(POINT.group * POINT.unroll).clamp(1, POINT.groups);
         // SAFETY: the arguments of `cl/peer.cl`, in its order. The slots lie inside their buffers (the
         // caller's promise) and `Call::work` keeps inside the slots. The kernel ends when no member
         // uses another's memory any more, so the marks of each queue stand for all uses.
@@ -307,6 +307,7 @@ impl Team {
     /// An all_reduce of few elements, which nobody needs to reach: they are sent.
     fn run_short(&self, call: &Call<'_>) -> Result<()> {
         let form = Form {
+            kernel: Kernel::CombineShort,
             members: self.members(),
             dtype: call.dtype,
             body: call.body,
@@ -340,7 +341,7 @@ impl Team {
         let number = state.short_calls;
         for (me, (device, program, seen)) in ready.iter().enumerate() {
             let hand_over = || {
-                let mut launch = Launch::new(device, program, call.op, "peer_combine_short")?;
+                let mut launch = Launch::new(device, program, call.op, form.kernel.name())?;
                 for (slot, result) in [(call.ins[me], false), (call.outs[me], true)] {
                     let slot = slot.ok_or_else(|| missing(call.op))?;
                     match result {

@@ -4,7 +4,7 @@
 use super::Team;
 use super::call::{Call, Slot, Takes};
 use super::launch::{ONE_AT_A_TIME, bits, nanoseconds};
-use super::text::Form;
+use super::text::{Form, Kernel};
 use crate::backend::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::schedule::Collective;
@@ -89,6 +89,7 @@ impl Team {
             return self.pass(call, &pass.cut(whole, false));
         }
         let form = Form {
+            kernel: Kernel::Pass,
             members: p,
             dtype: if pass.fold { call.dtype } else { bits(call.dtype) },
             body: call.body.filter(|_| pass.fold),
@@ -125,7 +126,8 @@ impl Team {
         state.rounds += rounds as u64;
         for (me, ready) in ready.iter().enumerate() {
             let hand_over = || {
-                let mut launch = Launch::new(ready.device, &ready.program, call.op, "peer_pass")?;
+                let mut launch =
+                    Launch::new(ready.device, &ready.program, call.op, form.kernel.name())?;
                 for slot in [&pass.ins[me], &pass.outs[me]] {
                     launch.own(slot.buffer)?;
                     launch.value(slot.offset as u64)?;

@@ -366,6 +366,20 @@ fn gpus(most: usize) -> Option<Team> {
 }
 
 #[test]
+fn windows_between_gpus() {
+    let Some(mut team) = gpus(16) else { return };
+    let p = team.members();
+    // Many rounds.
+    team.window_lines = 256;
+    let mut tried = Tried { team, alone: false, through: true };
+    for n in [65_536, 400_003] {
+        try_all::<f32>(&mut tried, &vec![n; p], 0, false);
+    }
+    let ragged: Vec<usize> = (0..p).map(|m| (m % 3) * 33_331).collect();
+    try_all::<f32>(&mut tried, &ragged, 0, true);
+}
+
+#[test]
 fn collectives_between_gpus() {
     for (most, through) in [(2, false), (16, false), (16, true)] {
         let Some(mut team) = gpus(most) else { return };
