@@ -65,27 +65,31 @@ pub(crate) fn assume_kind() -> Result<Option<DeviceKind>> {
 /// that is wrong.
 #[cfg(feature = "opencl")]
 pub(crate) fn matrix_units() -> Result<bool> {
-    match text("CLAN_MATRIX_UNITS")?.as_deref() {
-        None | Some("on") => Ok(true),
-        Some("off") => Ok(false),
-        Some(other) => Err(Error::new(
-            ErrorKind::Config,
-            "CLAN_MATRIX_UNITS",
-            format!("{other:?} is neither \"on\" nor \"off\"; unset it to use matrix units"),
-        )),
-    }
+    switch("CLAN_MATRIX_UNITS", "use matrix units")
 }
 
 /// `CLAN_TUNED`: whether points that the tuner stored are used; `off` for comparison.
 #[cfg(feature = "opencl")]
 pub(crate) fn tuned() -> Result<bool> {
-    match text("CLAN_TUNED")?.as_deref() {
+    switch("CLAN_TUNED", "use tuned points")
+}
+
+/// `CLAN_PEERS`: whether groups use memory that devices reach from each other; `off` for comparison, or
+/// to get around a driver that is wrong.
+#[cfg(feature = "opencl")]
+pub(crate) fn peers() -> Result<bool> {
+    switch("CLAN_PEERS", "let devices reach each other's memory")
+}
+
+#[cfg(feature = "opencl")]
+fn switch(name: &'static str, purpose: &str) -> Result<bool> {
+    match text(name)?.as_deref() {
         None | Some("on") => Ok(true),
         Some("off") => Ok(false),
         Some(other) => Err(Error::new(
             ErrorKind::Config,
-            "CLAN_TUNED",
-            format!("{other:?} is neither \"on\" nor \"off\"; unset it to use tuned points"),
+            name,
+            format!("{other:?} is neither \"on\" nor \"off\"; unset it to {purpose}"),
         )),
     }
 }

@@ -143,7 +143,7 @@ impl Group {
     /// A group of devices: of any platforms, the host among them, one device several times.
     ///
     /// # Errors
-    /// No devices; more than 1,024.
+    /// No devices; more than 1,024; a `CLAN_PEERS` that means nothing.
     pub fn new(devices: impl IntoIterator<Item = Device>) -> Result<Group> {
         Group::of(devices.into_iter().collect(), Settings::new())
     }
@@ -155,7 +155,7 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        let ways = link::Ways::new(&members);
+        let ways = link::Ways::new(&members)?;
         let (choices, last) = Default::default();
         let shared = Shared { members, workers, ways, choices, last };
         Ok(Group { shared: Arc::new(shared), settings })

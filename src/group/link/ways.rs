@@ -87,13 +87,18 @@ impl Whole<'_> {
 impl Ways {
     /// For these members. Where they are GPUs that might reach each other's memory, what is allocated on
     /// them from now on is made so that they can.
-    pub fn new(members: &[Device]) -> Ways {
+    ///
+    /// # Errors
+    /// A `CLAN_PEERS` that means nothing.
+    pub fn new(members: &[Device]) -> Result<Ways> {
+        let ways = Ways::default();
         #[cfg(feature = "opencl")]
-        if members.len() > 1 {
-            Team::make_reachable(members);
+        if !crate::env::peers()? || !Team::make_reachable(members) {
+            // Never to be tried.
+            let _ = ways.peers.set(None);
         }
         let _ = members;
-        Ways::default()
+        Ok(ways)
     }
 
     #[cfg(feature = "opencl")]
