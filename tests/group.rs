@@ -361,3 +361,72 @@ fn explanations_have_numbers() {
         assert!(group.explain(Collective::Broadcast { root: 3 }, 10).is_err());
     }
 }
+
+/// Members' elements of wild magnitudes, signs, infinities and NaN: in any other order, or with another
+/// rounding, the bits would be others.
+#[test]
+fn reproducible_groups() {
+    fn wild(m: usize, i: usize) -> f32 {
+        let bits = ((m * 1009 + i + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        match i % 97 {
+            3 => [f32::NAN, -f32::NAN, 1.0][m % 3],
+            5 => [f32::INFINITY, f32::NEG_INFINITY, 2.0][m % 3],
+            7 => [0.0, -0.0, 0.0][m % 3],
+            11 => [1e-40, 3e-39, -2e-40][m % 3],
+            _ => (bits as f32 / 4_294_967_296.0 - 0.5) * [1e-6, 1.0, 1e6][(i + m) % 3],
+        }
+    }
+    fn settle(v: f32) -> f32 {
+        if v.is_nan() { f32::NAN } else { v }
+    }
+    fn extreme(a: f32, b: f32, less: bool) -> f32 {
+        if a.is_nan() || b.is_nan() {
+            return f32::NAN;
+        }
+        // Total order: -0 is less than +0.
+        if (a.total_cmp(&b) == std::cmp::Ordering::Less) == less { a } else { b }
+    }
+    let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for group in groups() {
+        let n = 5000;
+        let values: Vec<Vec<f32>> = (0..3).map(|m| (0..n).map(|i| wild(m, i)).collect()).collect();
+        let parts = put(&group, &values);
+        let own = group.reproducible();
+        assert!(own.is_reproducible() && !group.is_reproducible());
+        let ops: [(ReduceOp, Plain<f32>); 4] = [
+            (ReduceOp::Sum, &|a, b| settle(a + b)),
+            (ReduceOp::Product, &|a, b| settle(a * b)),
+            (ReduceOp::Min, &|a, b| extreme(a, b, true)),
+            (ReduceOp::Max, &|a, b| extreme(a, b, false)),
+        ];
+        for (op, f) in ops {
+            let want = fold(&values, f);
+            for result in get(own.all_reduce(&parts, op)) {
+                assert_eq!(bits(&result), bits(&want), "{op:?} on {group:?}");
+            }
+            let root = get(own.with_algorithm(Algorithm::Hub).reduce(&parts, 1, op));
+            assert_eq!(bits(&root[0]), bits(&want), "{op:?}");
+            let shares = get(own.reduce_scatter(&parts, op)).concat();
+            assert_eq!(bits(&shares), bits(&want), "{op:?}");
+            let scans = get(own.scan(&parts, op));
+            assert_eq!(bits(&scans[1]), bits(&fold(&values[..2], f)), "{op:?}");
+        }
+        for refused in [
+            own.all_reduce(&parts, ReduceOp::Average),
+            own.with_algorithm(Algorithm::Ring).all_reduce(&parts, ReduceOp::Sum),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Argument);
+        }
+        let halves: Vec<Vec<f16>> =
+            values.iter().map(|v| v.iter().map(|&v| f16::from_f32(v)).collect()).collect();
+        let sums = get(own.all_reduce(&put(&group, &halves), ReduceOp::Sum));
+        let want = fold(&halves, |a, b| f16::from_f32(settle(a.to_f32() + b.to_f32())));
+        assert!(sums[2].iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits()));
+        // Integers need no order.
+        let whole = put(&group, &[vec![1i32], vec![2], vec![3]]);
+        assert_eq!(
+            get(own.with_algorithm(Algorithm::Ring).all_reduce(&whole, ReduceOp::Average))[0],
+            [2]
+        );
+    }
+}

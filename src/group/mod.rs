@@ -42,6 +42,7 @@ mod mpi;
 mod operator;
 mod plan;
 mod ragged;
+mod reproducible;
 pub mod schedule;
 mod start;
 #[cfg(test)]
@@ -106,6 +107,8 @@ struct Settings {
     deadline: Duration,
     algorithm: Option<Algorithm>,
     chunk: usize,
+    /// Floats are combined in one order.
+    reproducible: bool,
     links: Arc<choice::Links>,
     crew: Arc<crew::Crew>,
     #[cfg(test)]
@@ -118,6 +121,7 @@ impl Settings {
             deadline: DEADLINE,
             algorithm: None,
             chunk: 0,
+            reproducible: false,
             links: Arc::default(),
             crew: Arc::default(),
             #[cfg(test)]

@@ -118,9 +118,13 @@ impl Group {
         request: Request<'_, T>,
     ) -> Result<Call<T>> {
         let Request { op, collective, inputs, counts, shapes, operator } = request;
-        let combine = match &operator {
-            Some(operator) => Some(operator.combine(op)?),
-            None => None,
+        let (combine, algorithm) = match &operator {
+            Some(operator) => {
+                let combine = operator.combine(op)?;
+                let (combine, algorithm) = self.in_one_order(op, operator, combine, algorithm)?;
+                (Some(combine), algorithm)
+            }
+            None => (None, algorithm),
         };
         let ordered = combine.as_ref().is_some_and(|c| !c.commutes);
         let size = T::DTYPE.size();
@@ -132,7 +136,11 @@ impl Group {
                 "the members do not reach each other's memory; leave the algorithm to the group";
             return Err(Error::argument(op, text));
         }
-        let algorithm = algorithm.or_else(|| (lacking || by_peers).then_some(Algorithm::Hub));
+        let algorithm = match by_peers {
+            // The plan without the link that comes first.
+            true => Some(Algorithm::Hub),
+            false => algorithm.or_else(|| lacking.then_some(Algorithm::Hub)),
+        };
         let (algorithm, plan, hub) =
             self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());

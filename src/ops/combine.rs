@@ -1,6 +1,7 @@
 //! `combine`: what members of a group do with elements that come to their own. Kernels:
 //! `cl/combine.cl`.
 
+use super::reproducible::{Join, Real};
 use super::{Op, run};
 use crate::backend::Buffer;
 use crate::device::Device;
@@ -222,6 +223,41 @@ impl Combine {
             commutes: true,
             host: own_host(op, dtype),
         }
+    }
+
+    /// Sum, product, least or greatest of floats with the same bits everywhere; `None` for others.
+    pub fn settled(op: ReduceOp, dtype: DType) -> Option<Combine> {
+        fn wide<T: Real>(by: Join) -> impl Fn(T, T) -> T {
+            move |a, b| T::join(by, a, b).settle()
+        }
+        let (by, text) = match op {
+            ReduceOp::Sum => (Join::Sum, "clan_t v = a + b;"),
+            ReduceOp::Product => (Join::Prod, "clan_t v = a * b;"),
+            ReduceOp::Min => {
+                (Join::Min, "clan_t v = a != a || a < b || (a == b && signbit(a)) ? a : b;")
+            }
+            ReduceOp::Max => {
+                (Join::Max, "clan_t v = a != a || a > b || (a == b && !signbit(a)) ? a : b;")
+            }
+            _ => return None,
+        };
+        let half = move |a: f32, b: f32| wide::<f32>(by)(a, b);
+        let (host, nan) = match dtype {
+            DType::F32 => (host_loop(wide::<f32>(by)), "as_float(0x7fc00000u)"),
+            DType::F64 => (host_loop(wide::<f64>(by)), "as_double(0x7ff8000000000000ul)"),
+            DType::F16 => {
+                let f = move |a: f16, b: f16| f16::from_f32(half(a.to_f32(), b.to_f32()));
+                (host_loop(f), "as_float(0x7fc00000u)")
+            }
+            DType::BF16 => {
+                let f = move |a: bf16, b: bf16| bf16::from_f32(half(a.to_f32(), b.to_f32()));
+                (host_loop(f), "as_float(0x7fc00000u)")
+            }
+            _ => return None,
+        };
+        let body = Some(format!("{text} return v != v ? {nan} : v;"));
+        let name = format!("{}, in one order", op.name());
+        Some(Combine { name, dtype, body, own: None, commutes: false, host })
     }
 
     pub fn user<T: Element>(
