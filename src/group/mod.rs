@@ -35,6 +35,7 @@ mod operator;
 mod plan;
 mod ragged;
 pub mod schedule;
+mod shard;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,9 @@ mod tests;
 pub use call::Call;
 pub(crate) use completion::Completion;
 pub use operator::{Operator, ReduceOp, UserOp};
+pub use shard::{
+    Boundary, Halo, IntoSharded, Reduced, Replicated, ShardedArray, ShardedExpr, ShardedReduction,
+};
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -91,6 +95,8 @@ struct Settings {
     deadline: Duration,
     algorithm: Option<Algorithm>,
     chunk: usize,
+    /// How much of an axis each member gets; evenly without it.
+    weights: Option<Arc<[f64]>>,
     #[cfg(test)]
     fault: Option<fault::Fault>,
 }
@@ -118,6 +124,7 @@ impl Group {
             deadline: DEADLINE,
             algorithm: None,
             chunk: 0,
+            weights: None,
             #[cfg(test)]
             fault: None,
         };
@@ -172,11 +179,11 @@ impl Group {
             let text = format!("{} colours for {} members", colours.len(), self.len());
             return Err(Error::argument("split", text));
         }
-        let mut by_colour: BTreeMap<usize, Vec<Device>> = BTreeMap::new();
-        for (device, &colour) in self.members().iter().zip(colours) {
-            by_colour.entry(colour).or_default().push(device.clone());
+        let mut by_colour: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (m, &colour) in colours.iter().enumerate() {
+            by_colour.entry(colour).or_default().push(m);
         }
-        by_colour.into_values().map(|members| Group::of(members, self.settings.clone())).collect()
+        by_colour.into_values().map(|members| self.some(&members)).collect()
     }
 
     /// The other members, as after the loss of one.
@@ -185,9 +192,18 @@ impl Group {
     /// A number that no member has; the only member.
     pub fn without(&self, member: usize) -> Result<Group> {
         self.is_member("without", "member", member)?;
-        let mut members = self.members().to_vec();
-        members.remove(member);
-        Group::of(members, self.settings.clone())
+        let others: Vec<usize> = (0..self.len()).filter(|&m| m != member).collect();
+        self.some(&others)
+    }
+
+    /// A group of some of the members, with the same settings.
+    fn some(&self, members: &[usize]) -> Result<Group> {
+        let devices = members.iter().map(|&m| self.members()[m].clone()).collect();
+        let of = |all: &Arc<[f64]>| members.iter().map(|&m| all[m]).collect::<Arc<[f64]>>();
+        let weights = self.settings.weights.as_ref().map(of);
+        // Members that were to get nothing have to do it now.
+        let weights = weights.filter(|w| crate::split::are_weights(w));
+        Group::of(devices, Settings { weights, ..self.settings.clone() })
     }
 
     /// The same group, whose calls fail when they have not ended so long after they were made. Without it
