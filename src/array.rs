@@ -390,6 +390,13 @@ impl<T: Element> DeviceArray<T> {
         }
     }
 
+    /// Elements from one on under a shape, of an array in row-major order that may be pending.
+    pub(crate) fn part(&self, at: usize, shape: &[usize]) -> Self {
+        let mut layout = Layout::contiguous(shape);
+        layout.offset = self.raw.layout.offset + at;
+        Self::from_raw(RawArray { layout, ..self.raw.clone() })
+    }
+
     /// For operations that set every element: what an earlier failure left is gone after them.
     pub(crate) fn raw_mut(&mut self) -> &mut RawArray {
         self.failed = None;

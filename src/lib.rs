@@ -57,6 +57,12 @@
 //! next read of what it spoiled, under the name of the operation that failed. On the host every
 //! call has finished when it returns.
 //!
+//! # Groups
+//!
+//! A [`Group`] of devices broadcasts, gathers and combines arrays, one a member, whatever the members are:
+//! GPUs of several makers, the host, one device twice. Its calls return at once, and their results
+//! can be used right away.
+//!
 //! # Memory
 //!
 //! Freed arrays stay in a pool of their device, which the next arrays are made from;
@@ -120,8 +126,8 @@ pub use element::{DType, Element, Float, Integer, Number};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Expr, IntoExpr, Logic, Signed};
 pub use group::{
-    Boundary, Call, Group, Halo, IntoSharded, Operator, ReduceOp, Reduced, Replicated,
-    ShardedArray, ShardedExpr, ShardedReduction, UserOp,
+    Boundary, Call, Chunks, Explanation, Group, Halo, IntoSharded, Operator, ReduceOp, Reduced,
+    Replicated, ShardedArray, ShardedExpr, ShardedReduction, UserOp, Work,
 };
 pub use ops::conv2d::Border;
 #[doc(hidden)]

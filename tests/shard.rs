@@ -1,6 +1,8 @@
 //! Sharded arrays against plain ndarray code: what a group computes part by part is what one loop over the
 //! whole array computes. Floats are small integers, so that sums are exact in any order.
 
+#[path = "shard/chunks.rs"]
+mod chunks;
 mod support;
 
 use clan::ndarray::{Array, ArrayD, Axis, Dimension, IxDyn, Slice, s};

@@ -10,6 +10,8 @@ pub(crate) struct Completion {
     /// When it was called: the deadline counts from here, time in the queue included.
     start: Instant,
     deadline: Duration,
+    /// Of the members' devices.
+    names: Vec<String>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -18,17 +20,22 @@ pub(crate) struct Completion {
 struct State {
     outcome: Option<Result<()>>,
     seconds: f64,
-    /// The first arguments of those who have not finished, for the message when nobody answers.
-    working: Vec<(usize, String)>,
+    /// Members who have not finished, for the message when nobody answers.
+    working: Vec<usize>,
 }
 
 /// Beyond the deadline, until those who wait no longer count on the workers to tell them.
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Completion {
-    pub fn new(op: &'static str, deadline: Duration, working: Vec<(usize, String)>) -> Completion {
+    pub fn new(
+        op: &'static str,
+        deadline: Duration,
+        names: Vec<String>,
+        working: Vec<usize>,
+    ) -> Completion {
         let state = Mutex::new(State { working, ..State::default() });
-        Completion { op, start: Instant::now(), deadline, state, changed: Condvar::new() }
+        Completion { op, start: Instant::now(), deadline, names, state, changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -46,13 +53,28 @@ impl Completion {
         self.deadline.checked_sub(self.start.elapsed())
     }
 
+    /// Whether even those who notice late should have noticed.
+    pub fn overdue(&self) -> bool {
+        self.start.elapsed() > self.deadline + GRACE
+    }
+
     /// The error of a member that did not finish in time.
-    pub fn late(&self, member: usize, name: &str) -> Error {
+    pub fn late(&self, member: usize) -> Error {
         let text = format!(
             "did not finish within {:?}; repeat with a longer `with_deadline`, or go on with `without({member})`",
             self.deadline
         );
-        Error::new(ErrorKind::Deadline, self.op, text).of_member(self.op, member, name)
+        self.blame(member, Error::new(ErrorKind::Deadline, self.op, text))
+    }
+
+    /// The error as one of a member.
+    pub fn blame(&self, member: usize, e: Error) -> Error {
+        e.of_member(self.op, member, self.names.get(member).map_or("?", String::as_str))
+    }
+
+    /// Whose device a worker that serves them all is about to call.
+    pub fn serves(&self, member: usize) {
+        self.state().working = vec![member];
     }
 
     /// Sets the outcome; the first one stays.
@@ -67,7 +89,7 @@ impl Completion {
 
     /// A member has done its part.
     pub fn finished(&self, member: usize) {
-        self.state().working.retain(|(m, _)| *m != member);
+        self.state().working.retain(|&m| m != member);
     }
 
     pub fn is_done(&self) -> bool {
@@ -94,16 +116,25 @@ impl Completion {
             let left = (self.deadline + GRACE).checked_sub(self.start.elapsed());
             let Some(left) = left else {
                 // Whoever should have noticed is stuck in a call of its driver.
-                let (member, name) =
-                    state.working.first().cloned().unwrap_or((0, "unknown".to_string()));
+                let member = state.working.first().copied().unwrap_or(0);
                 drop(state);
-                self.set(Err(self.late(member, &name)));
+                self.set(Err(self.late(member)));
                 state = self.state();
                 continue;
             };
-            let (next, _) =
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
-            state = next;
+            drop(state);
+            // Who fills the arrays may need this very thread, when it is one of rayon's: all of them
+            // could be waiting here.
+            let (most, idle) = match rayon::yield_now() {
+                Some(rayon::Yield::Executed) => (left, false),
+                Some(rayon::Yield::Idle) => (left.min(Duration::from_micros(100)), true),
+                None => (left, true),
+            };
+            state = self.state();
+            if idle && state.outcome.is_none() {
+                let slept = self.changed.wait_timeout(state, most);
+                state = slept.unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
     }
 }

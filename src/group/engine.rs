@@ -9,6 +9,7 @@
 
 use super::completion::Completion;
 use super::cut::Region;
+use super::hub::{self, Item};
 use super::link;
 use super::plan::{Plan, Task};
 use crate::backend::Buffer;
@@ -16,7 +17,7 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::combine::{Combine, Part, Share};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -34,6 +35,8 @@ pub(crate) struct Store {
 
 pub(crate) struct Job {
     pub plan: Plan,
+    /// What the first worker does for all, in place of a plan's tasks.
+    pub hub: Option<Vec<Item>>,
     pub stores: Vec<Store>,
     /// Absent where nothing is combined.
     pub combine: Option<Arc<Combine>>,
@@ -55,11 +58,20 @@ pub(crate) struct Progress {
     tasks: Mutex<Vec<bool>>,
     changed: Condvar,
     cancelled: AtomicBool,
+    /// For every worker the member whose device it waits for, plus one; 0 for none.
+    device: Vec<AtomicUsize>,
 }
 
 impl Progress {
-    pub fn new(tasks: usize) -> Progress {
-        Progress { tasks: Mutex::new(vec![false; tasks]), ..Progress::default() }
+    pub fn new(tasks: usize, members: usize) -> Progress {
+        let device = (0..members).map(|_| AtomicUsize::new(0)).collect();
+        Progress { tasks: Mutex::new(vec![false; tasks]), device, ..Progress::default() }
+    }
+
+    /// Notes whose device a worker waits for.
+    #[cfg(feature = "opencl")]
+    pub fn waits(&self, worker: usize, member: Option<usize>) {
+        self.device[worker].store(member.map_or(0, |m| m + 1), Ordering::Relaxed);
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<bool>> {
@@ -147,7 +159,9 @@ impl Job {
                         None => break,
                     }
                 }
-                let member = late.map_or(0, |t| self.plan.tasks[t].to);
+                let worker = late.map_or(0, |t| self.plan.tasks[t].to);
+                let device = self.done.device[worker].load(Ordering::Relaxed);
+                let member = device.checked_sub(1).unwrap_or(worker);
                 return Err(Stop::Failed(self.late(member)));
             };
             let slice = left.min(Duration::from_millis(100));
@@ -166,10 +180,13 @@ impl Job {
 
     /// The error of a member that is late.
     pub fn late(&self, member: usize) -> Error {
-        self.completion.late(member, &self.stores[member].device.to_string())
+        self.completion.late(member)
     }
 
     fn work(self: &Arc<Job>, member: usize) -> Result<(), Stop> {
+        if let Some(items) = &self.hub {
+            return hub::run(self, items);
+        }
         for &t in &self.plan.of[member] {
             let task: &Task = &self.plan.tasks[t];
             self.wait_for(&task.after)?;
@@ -213,7 +230,6 @@ impl Job {
     fn run(self: &Arc<Job>, member: usize) {
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(member)));
         let op = self.completion.op();
-        let name = || self.stores[member].device.to_string();
         let error = match worked {
             Ok(Ok(())) => {
                 self.completion.finished(member);
@@ -224,7 +240,7 @@ impl Job {
                 return;
             }
             Ok(Err(Stop::Late)) => self.late(member),
-            Ok(Err(Stop::Failed(e))) => e.of_member(op, member, &name()),
+            Ok(Err(Stop::Failed(e))) => self.completion.blame(member, e),
             Err(panic) => {
                 let said = panic
                     .downcast_ref::<&str>()
@@ -233,7 +249,12 @@ impl Job {
                     .unwrap_or_default();
                 let operator = self.combine.as_ref().map_or("", |c| c.name.as_str());
                 let text = format!("the operator {operator:?} panicked: {said}");
-                Error::new(ErrorKind::Argument, op, text).of_member(op, member, &name())
+                let error = Error::new(ErrorKind::Argument, op, text);
+                // In the hub the host combines for all, so it is nobody's.
+                match self.hub {
+                    Some(_) => error,
+                    None => self.completion.blame(member, error),
+                }
             }
         };
         log::debug!("{error}");
@@ -255,7 +276,18 @@ impl Job {
 
 /// The threads of a group. They start when they have something to do, and end with the group.
 pub(crate) struct Workers {
-    threads: Mutex<Vec<Option<(Sender<Arc<Job>>, JoinHandle<()>)>>>,
+    threads: Mutex<Vec<Option<Worker>>>,
+}
+
+struct Worker {
+    jobs: Sender<Arc<Job>>,
+    thread: JoinHandle<()>,
+    /// What it works on.
+    now: Arc<Mutex<Option<Arc<Completion>>>>,
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Workers {
@@ -266,7 +298,13 @@ impl Workers {
     /// Hands a job to all whom it concerns, and returns.
     pub fn submit(&self, job: Job) -> Result<()> {
         let (op, job) = (job.completion.op(), Arc::new(job));
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // Sooner done than handed to another thread; a user's operator may take any time.
+        if job.is_small() {
+            job.run(0);
+            Job::release(job);
+            return Ok(());
+        }
+        let mut threads = lock(&self.threads);
         let busy: Vec<usize> = (0..job.stores.len()).filter(|&m| job.concerns(m)).collect();
         for &m in &busy {
             if threads[m].is_none() {
@@ -275,11 +313,10 @@ impl Workers {
         }
         // One lock for all sends: every worker gets jobs in the same order.
         for &m in &busy {
-            let sent = threads[m].as_ref().map(|(sender, _)| sender.send(job.clone()));
+            let sent = threads[m].as_ref().map(|worker| worker.jobs.send(job.clone()));
             if !matches!(sent, Some(Ok(()))) {
                 let text = "its worker thread has ended; make a new group";
-                let name = job.stores[m].device.to_string();
-                let error = Error::new(ErrorKind::Driver, op, text).of_member(op, m, &name);
+                let error = job.completion.blame(m, Error::new(ErrorKind::Driver, op, text));
                 job.completion.set(Err(error.clone()));
                 job.done.cancel();
                 return Err(error);
@@ -291,45 +328,84 @@ impl Workers {
     }
 }
 
+/// Bytes of a call between hosts that is done within the call.
+const SMALL: usize = 16 << 10;
+
 impl Job {
+    fn is_small(&self) -> bool {
+        #[cfg(test)]
+        if self.fault.is_some() {
+            return false;
+        }
+        let Some(items) = &self.hub else { return false };
+        let touched = |item: &Item| item.len * (item.sources.len() + item.targets.len());
+        self.combine.as_ref().is_none_or(|c| c.own.is_some())
+            && self.stores.iter().all(|s| s.device.is_host())
+            && items.iter().map(touched).sum::<usize>() * self.size <= SMALL
+    }
+
     fn concerns(&self, member: usize) -> bool {
+        if let Some(items) = &self.hub {
+            return member == 0 && !items.is_empty();
+        }
         let divides = self.divisor > 1 && self.plan.result[member].is_some_and(|n| n > 0);
         !self.plan.of[member].is_empty() || divides
     }
 }
 
-fn start(op: &'static str, member: usize) -> Result<(Sender<Arc<Job>>, JoinHandle<()>)> {
-    let (sender, jobs) = channel::<Arc<Job>>();
+fn start(op: &'static str, member: usize) -> Result<Worker> {
+    let (jobs, queue) = channel::<Arc<Job>>();
+    let now: Arc<Mutex<Option<Arc<Completion>>>> = Arc::default();
+    let current = now.clone();
     let thread = std::thread::Builder::new().name(format!("clan-member-{member}"));
     let spawned = thread.spawn(move || {
-        while let Ok(job) = jobs.recv() {
+        while let Ok(job) = queue.recv() {
+            *lock(&current) = Some(job.completion.clone());
             job.run(member);
             Job::release(job);
+            *lock(&current) = None;
         }
     });
-    let handle = spawned.map_err(|e| {
+    let thread = spawned.map_err(|e| {
         Error::new(ErrorKind::OutOfMemory, op, format!("no thread for member {member}: {e}"))
     })?;
-    Ok((sender, handle))
+    Ok(Worker { jobs, thread, now })
+}
+
+impl Worker {
+    /// Waits for the end of the thread. One that is stuck in a call of its driver beyond the deadline is
+    /// left to itself, with all that it may touch.
+    fn join(thread: JoinHandle<()>, now: &Mutex<Option<Arc<Completion>>>) {
+        let mut pause = Duration::from_micros(20);
+        while !thread.is_finished() {
+            if lock(now).as_ref().is_some_and(|completion| completion.overdue()) {
+                log::warn!("a group's worker is stuck in a call of its driver and is left behind");
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+        // Panics of jobs were caught.
+        if thread.join().is_err() {
+            log::debug!("a group's worker ended by a panic");
+        }
+    }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let threads = std::mem::take(&mut *lock(&self.threads));
         // All are told before any is waited for: they wait for each other.
-        let handles: Vec<JoinHandle<()>> = threads
-            .drain(..)
+        let told: Vec<_> = threads
+            .into_iter()
             .flatten()
-            .map(|(sender, handle)| {
-                drop(sender);
-                handle
+            .map(|Worker { jobs, thread, now }| {
+                drop(jobs);
+                (thread, now)
             })
             .collect();
-        for handle in handles {
-            // Bounded: a worker gives a job up at its deadline. Panics were caught.
-            if handle.join().is_err() {
-                log::debug!("a group's worker ended by a panic");
-            }
+        for (thread, now) in told {
+            Worker::join(thread, &now);
         }
     }
 }

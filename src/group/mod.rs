@@ -22,26 +22,35 @@
 //!
 //! Below are the algorithms as data in [`schedule`], and [`clock`], which says how long they take.
 
+mod balance;
 mod call;
+mod choice;
+mod chunks;
 pub mod clock;
 mod collectives;
 mod completion;
 mod cut;
 mod engine;
+mod explain;
 #[cfg(test)]
 mod fault;
+mod hub;
 mod link;
+mod many;
 mod operator;
 mod plan;
 mod ragged;
 pub mod schedule;
 mod shard;
 mod start;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use call::Call;
+pub use chunks::{Chunks, Work};
 pub(crate) use completion::Completion;
+pub use explain::Explanation;
 pub use operator::{Operator, ReduceOp, UserOp};
 pub use shard::{
     Boundary, Halo, IntoSharded, Reduced, Replicated, ShardedArray, ShardedExpr, ShardedReduction,
@@ -51,9 +60,9 @@ use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use engine::Workers;
 use schedule::Algorithm;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Devices that work together: arrays on them are broadcast, gathered and combined.
@@ -88,6 +97,9 @@ pub struct Group {
 struct Shared {
     members: Vec<Device>,
     workers: Workers,
+    choices: choice::Choices,
+    /// The last call of a collective and a class of sizes.
+    last: Mutex<HashMap<(&'static str, u32), Arc<Completion>>>,
 }
 
 #[derive(Clone)]
@@ -95,10 +107,25 @@ struct Settings {
     deadline: Duration,
     algorithm: Option<Algorithm>,
     chunk: usize,
+    links: Arc<choice::Links>,
     /// How much of an axis each member gets; evenly without it.
     weights: Option<Arc<[f64]>>,
     #[cfg(test)]
     fault: Option<fault::Fault>,
+}
+
+impl Settings {
+    fn new() -> Settings {
+        Settings {
+            deadline: DEADLINE,
+            algorithm: None,
+            chunk: 0,
+            links: Arc::default(),
+            weights: None,
+            #[cfg(test)]
+            fault: None,
+        }
+    }
 }
 
 /// A group that nobody gave a deadline: far beyond any transfer, and yet nothing hangs for ever.
@@ -120,15 +147,7 @@ impl Group {
     /// # Errors
     /// No devices; more than 1,024.
     pub fn new(devices: impl IntoIterator<Item = Device>) -> Result<Group> {
-        let settings = Settings {
-            deadline: DEADLINE,
-            algorithm: None,
-            chunk: 0,
-            weights: None,
-            #[cfg(test)]
-            fault: None,
-        };
-        Group::of(devices.into_iter().collect(), settings)
+        Group::of(devices.into_iter().collect(), Settings::new())
     }
 
     fn of(members: Vec<Device>, settings: Settings) -> Result<Group> {
@@ -138,7 +157,8 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        Ok(Group { shared: Arc::new(Shared { members, workers }), settings })
+        let (choices, last) = Default::default();
+        Ok(Group { shared: Arc::new(Shared { members, workers, choices, last }), settings })
     }
 
     /// All OpenCL devices of this machine, or the host where there are none.

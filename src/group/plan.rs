@@ -11,7 +11,7 @@
 //! applied waits for fetches and whole steps of its own round at most.
 
 use super::cut::{At, Cut, Region};
-use super::schedule::{Action, Schedule};
+use super::schedule::{Action, Collective, Schedule};
 
 /// Elements that are moved from one place to one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,25 @@ struct Draft {
 }
 
 impl Plan {
+    /// Without tasks, for what is done by the hub: the results, and who has it without a transfer.
+    pub fn idle(collective: Collective, cut: &Cut) -> Plan {
+        let p = cut.result.len();
+        let kept = |m: usize| match collective {
+            Collective::Broadcast { root } => m == root,
+            // That of an exclusive scan is put in its place.
+            Collective::Scan | Collective::ExclusiveScan => m == 0,
+            _ => false,
+        };
+        Plan {
+            tasks: Vec::new(),
+            of: vec![Vec::new(); p],
+            scratch: vec![0; p],
+            temp: vec![0; p],
+            result: cut.result.clone(),
+            kept: (0..p).map(kept).collect(),
+        }
+    }
+
     pub fn new(s: &Schedule, cut: &Cut) -> Plan {
         let p = s.members;
         let plan = Plan {

@@ -4,6 +4,8 @@ use super::call::Call;
 use super::completion::Completion;
 use super::cut::{Counts, Cut};
 use super::engine::{Job, Progress, Store};
+use super::explain::class;
+use super::hub::{self, Item};
 use super::plan::Plan;
 use super::schedule::{Algorithm, Collective, Schedule};
 use super::{Group, Operator, link};
@@ -13,7 +15,7 @@ use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::ops::copy;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// A collective with all that it needs; nothing has moved yet.
 pub(super) struct Request<'a, T: Element> {
@@ -59,32 +61,39 @@ impl Group {
         Err(error.of_member(op, member, &device.to_string()))
     }
 
-    /// The schedule of a collective over so many elements.
-    fn schedule(
+    /// How a collective over so many elements is laid out: by a schedule, or through the hub.
+    fn plan(
         &self,
         op: &'static str,
         collective: Collective,
         algorithm: Option<Algorithm>,
-        bytes: usize,
+        (counts, size): (&Counts, usize),
         ordered: bool,
-    ) -> Result<Schedule> {
+    ) -> Result<(Plan, Option<Vec<Item>>)> {
         let p = self.len();
-        let algorithm = match algorithm {
-            Some(forced) => forced,
-            None => self.choose(collective, bytes, ordered),
-        };
-        let made = Schedule::new(collective, algorithm, p);
-        match made {
-            Some(s) if s.ordered || !ordered => Ok(s),
+        let mut algorithm =
+            algorithm.unwrap_or_else(|| self.choose(collective, counts, size, ordered));
+        let any = || Schedule::candidates(collective, p).first().copied();
+        let through_hub = algorithm == Algorithm::Hub;
+        if through_hub {
+            // A single member has all it needs; else any schedule tells what the results are.
+            algorithm = any().unwrap_or(Algorithm::Star);
+        }
+        match Schedule::new(collective, algorithm, p) {
+            Some(s) if through_hub && p > 1 => {
+                let plan = Plan::idle(collective, &Cut::new(&s, counts));
+                Ok((plan, Some(hub::items(collective, p, counts))))
+            }
+            Some(s) if s.ordered || !ordered => Ok((Plan::new(&s, &Cut::new(&s, counts)), None)),
             Some(_) => {
                 let text = format!(
-                    "{algorithm:?} does not keep the order of {p} members, which an operator that does not commute needs; take Tree"
+                    "{algorithm:?} does not keep the order of {p} members, which an operator that does not commute needs; take Tree or Hub"
                 );
                 Err(Error::argument(op, text))
             }
             None => {
                 let text = format!(
-                    "{algorithm:?} is not made for it; there are {:?}",
+                    "{algorithm:?} is not made for it; there are Hub and {:?}",
                     Schedule::candidates(collective, p)
                 );
                 Err(Error::argument(op, text))
@@ -110,24 +119,27 @@ impl Group {
         };
         let ordered = combine.as_ref().is_some_and(|c| !c.commutes);
         let size = T::DTYPE.size();
-        let bytes = counts.total().saturating_mul(size);
-        let schedule = self.schedule(op, collective, algorithm, bytes, ordered)?;
-        let plan = Plan::new(&schedule, &Cut::new(&schedule, &counts));
-        let name = |m: usize| self.members()[m].to_string();
+        // Elements that not every device computes in are combined by the host.
+        let lacking = combine.is_some() && !self.members().iter().all(|d| d.supports(T::DTYPE));
+        let algorithm = algorithm.or_else(|| lacking.then_some(Algorithm::Hub));
+        let (plan, hub) = self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());
-        if let Some(combine) = &combine {
-            for m in 0..self.len() {
-                link::prepare(op, combine, &plan, m, &self.members()[m]).map_err(of(m))?;
-            }
-        }
-
-        let working = (0..self.len()).filter(|&m| !plan.of[m].is_empty());
-        let working = working.map(|m| (m, name(m))).collect();
-        let completion = Arc::new(Completion::new(op, self.settings.deadline, working));
         let divisor = match operator.as_ref().is_some_and(Operator::averages) {
             true => self.len(),
             false => 1,
         };
+        if let Some(combine) = &combine {
+            let divides = divisor > 1 && hub.is_none();
+            for m in 0..self.len() {
+                link::prepare(op, combine, &plan, divides, m, &self.members()[m]).map_err(of(m))?;
+            }
+        }
+
+        let working = (0..self.len()).filter(|&m| !plan.of[m].is_empty()).collect();
+        let names = self.members().iter().map(ToString::to_string).collect();
+        let completion = Arc::new(Completion::new(op, self.settings.deadline, names, working));
+        let mine = inputs.iter().flatten().map(|part| part.len()).max().unwrap_or(0);
+        let bytes = mine * size;
         let mut stores = Vec::with_capacity(self.len());
         let mut results = Vec::new();
         for (m, device) in self.members().iter().enumerate() {
@@ -167,9 +179,29 @@ impl Group {
                 temp: some(plan.temp[m])?,
             });
         }
+        // A link of one's own goes before all algorithms, unless the user named one.
+        if self.settings.algorithm.is_none() {
+            let whole = link::Whole {
+                collective,
+                dtype: T::DTYPE,
+                counts: &counts,
+                stores: &stores,
+                combine: combine.as_deref(),
+                divisor,
+                op,
+                deadline: self.settings.deadline,
+            };
+            if let Some(done) = link::try_run(&whole) {
+                completion.set(done.clone());
+                done?;
+                let inputs = inputs.into_iter().flatten().cloned().collect();
+                return Ok(Call { completion, results, inputs });
+            }
+        }
         let job = Job {
-            done: Progress::new(plan.tasks.len()),
+            done: Progress::new(plan.tasks.len(), self.len()),
             plan,
+            hub,
             stores,
             combine,
             divisor,
@@ -180,6 +212,9 @@ impl Group {
             fault: self.settings.fault.clone(),
         };
         self.shared.workers.submit(job)?;
+        let mut last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert((collective.name(), class(bytes)), completion.clone());
+        drop(last);
         let inputs = inputs.into_iter().flatten().cloned().collect();
         Ok(Call { completion, results, inputs })
     }
@@ -195,13 +230,6 @@ impl Group {
             parts[m] = result;
         }
         call
-    }
-
-    fn choose(&self, collective: Collective, bytes: usize, ordered: bool) -> Algorithm {
-        let link = |_, _| super::clock::Link { latency: 5e-6, bandwidth: 5e9 };
-        let machine = super::clock::Machine { link: &link, combine: 5e9 };
-        let picked = super::clock::pick(collective, self.len(), bytes, ordered, &machine);
-        picked.map_or(Algorithm::Star, |(algorithm, _)| algorithm)
     }
 }
 

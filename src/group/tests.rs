@@ -8,7 +8,8 @@ use crate::element::Element;
 
 const HOST: fn() -> Device = Device::host;
 
-const ALGORITHMS: [A; 13] = [
+const ALGORITHMS: [A; 14] = [
+    A::Hub,
     A::Star,
     A::Tree { radix: 2 },
     A::Tree { radix: 3 },
@@ -180,7 +181,7 @@ fn every_collective_by_every_algorithm() {
                             | C::Scan
                             | C::ExclusiveScan
                     );
-                    if Schedule::new(c, a, p).is_none() || (root > 0 && !rooted) {
+                    if (a != A::Hub && Schedule::new(c, a, p).is_none()) || (root > 0 && !rooted) {
                         continue;
                     }
                     for n in [0, 1, p - 1, p, 3 * p + 2, 301] {
@@ -248,7 +249,7 @@ fn devices_by_every_algorithm() {
             // Chunks of 64 elements: the lengths below are several.
             let group = group.with_algorithm(a).with_chunk(256);
             for c in collectives(p - 1) {
-                if Schedule::new(c, a, p).is_some() {
+                if a == A::Hub || Schedule::new(c, a, p).is_some() {
                     check(&group, c, 2, true);
                     check(&group, c, 1003, false);
                 }
@@ -259,4 +260,116 @@ fn devices_by_every_algorithm() {
             check(&group, c, 300_001, false);
         }
     }
+}
+
+fn with_fault(group: &Group, member: usize, kind: fault::Kind) -> Group {
+    let mut group = group.clone();
+    group.settings.fault = Some(fault::Fault { member, kind });
+    group
+}
+
+/// A call that must fail, by the fault of a member, which the group then goes on without.
+fn loses(group: &Group, member: usize, kind: fault::Kind, expected: ErrorKind) {
+    let broken = with_fault(group, member, kind.clone());
+    let p = group.len();
+    let mut x = parts(group, 50);
+    let start = std::time::Instant::now();
+    let call = broken.all_reduce_in_place(&mut x, ReduceOp::Sum).unwrap();
+    let error = call.finish().unwrap_err();
+    let what = format!("{kind:?} of {member}: {error}");
+    assert_eq!((error.member(), error.kind()), (Some(member), expected), "{what}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{what}: after {:?}", start.elapsed());
+    assert_eq!(error.op(), "all_reduce_in_place");
+    // The results say so as well, as often as they are asked.
+    for _ in 0..2 {
+        let read = x[(member + 1) % p].to_vec().unwrap_err();
+        assert_eq!(read.member(), Some(member), "{what}");
+        assert!((&x[0] + 1.0).eval().is_err(), "{what}");
+    }
+    // An array that is set anew is whole again.
+    x[0].fill(1.0).unwrap();
+    assert_eq!(x[0].to_vec().unwrap(), vec![1.0; 50]);
+    let inputs = call.into_inputs();
+    assert_eq!(all(&inputs), (0..p).map(|m| values(m, 50)).collect::<Vec<_>>(), "{what}");
+    // The same group can be used again, and the rest of it without the one that was lost.
+    check(group, C::AllReduce, 50, false);
+    let rest = group.without(member).unwrap();
+    let mut left = inputs;
+    left.remove(member);
+    let got = all(&rest.all_reduce(&left, ReduceOp::Sum).unwrap().wait().unwrap());
+    let want: Vec<f32> = (0..50)
+        .map(|i| (0..p).filter(|&m| m != member).map(|m| value(m, i) as f32).sum())
+        .collect();
+    assert_eq!(got, vec![want; p - 1], "{what}");
+}
+
+#[test]
+fn a_member_that_fails_is_named() {
+    for a in [A::Hub, A::Star, A::Ring, A::Doubling, A::Chain { segments: 2 }] {
+        let group = hosts(4).with_algorithm(a);
+        for member in 0..4 {
+            loses(&group, member, fault::Kind::Fails, ErrorKind::Driver);
+            if a != A::Hub {
+                loses(&group, member, fault::Kind::Panics, ErrorKind::Argument);
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_longer_than_the_deadline() {
+    for a in [A::Hub, A::Tree { radix: 2 }, A::Ring] {
+        for member in [0, 2] {
+            // What is repeated after the fault has time.
+            let mut group = hosts(3).with_algorithm(a).with_deadline(Duration::from_millis(400));
+            loses(&group, member, fault::Kind::Hangs, ErrorKind::Deadline);
+            group = group.with_deadline(Duration::from_millis(300));
+            let stuck = fault::Kind::Stuck(Duration::from_secs(1));
+            let broken = with_fault(&group, member, stuck);
+            let call = broken.all_reduce(&parts(&group, 9), ReduceOp::Sum).unwrap();
+            let start = std::time::Instant::now();
+            let error = call.finish().unwrap_err();
+            assert_eq!(
+                (error.member(), error.kind()),
+                (Some(member), ErrorKind::Deadline),
+                "{error}"
+            );
+            assert!(start.elapsed() < Duration::from_millis(950), "{:?}", start.elapsed());
+        }
+    }
+}
+
+#[cfg(feature = "opencl")]
+#[test]
+fn a_device_that_hangs_keeps_its_memory() {
+    use crate::device::Backing;
+    let Some(device) = devices().pop() else { return };
+    let Backing::OpenCl(cl) = device.backing() else { return };
+    let group = Group::new([HOST(), device.clone(), HOST()]).unwrap();
+    let x = parts(&group, 70_000);
+    check(&group, C::AllReduce, 70_000, false);
+    device.wait().unwrap();
+    let short = group.with_deadline(Duration::from_millis(300)).with_algorithm(A::Ring);
+    let stalled = cl.stall().unwrap();
+    let hub = short.with_algorithm(A::Hub);
+    let mut y = x.clone();
+    // The input has to be computed first, which never happens.
+    y[1] = (&x[1] + 0.0).eval().unwrap();
+    for group in [short, hub] {
+        let call = group.all_reduce(&y, ReduceOp::Sum).unwrap();
+        let error = call.finish().unwrap_err();
+        assert_eq!((error.member(), error.kind()), (Some(1), ErrorKind::Deadline), "{error}");
+    }
+    let rest = group.without(1).unwrap();
+    let left = [x[0].clone(), x[2].clone()];
+    let sums = all(&rest.all_reduce(&left, ReduceOp::Sum).unwrap().wait().unwrap());
+    assert_eq!(sums[1][9], (value(0, 9) + value(2, 9)) as f32);
+    std::thread::sleep(Duration::from_millis(100));
+    cl.sweep();
+    assert!(cl.quarantined() > 0, "what the device may still touch is kept");
+    drop(stalled);
+    device.wait().unwrap();
+    cl.sweep();
+    assert_eq!(cl.quarantined(), 0);
+    check(&group, C::AllReduce, 70_000, false);
 }

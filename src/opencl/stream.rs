@@ -22,8 +22,11 @@ pub(crate) struct Streams {
     queues: OnceLock<Result<[CommandQueue; 2]>>,
     /// Pinned memory that nobody uses.
     pinned: Mutex<Vec<Pinned>>,
-    quarantine: Mutex<Vec<(Vec<Ticket>, Box<dyn Any + Send>)>>,
+    quarantine: Mutex<Vec<Held>>,
 }
+
+/// What is kept until commands have finished.
+type Held = (Vec<Ticket>, Box<dyn Any + Send>);
 
 /// Pinned memory beyond which blocks go back to the system.
 const PINNED_LIMIT: usize = 256 << 20;
@@ -57,7 +60,7 @@ impl Ticket {
             let text = format!("{} ended with status {what}", self.call);
             return Err(Error::new(ErrorKind::Driver, self.op, text));
         }
-        Ok(status == ffi::CL_COMPLETE as i32)
+        Ok(status == ffi::CL_COMPLETE)
     }
 }
 
@@ -243,6 +246,7 @@ impl ClDevice {
 
     /// At least so many bytes of pinned memory.
     pub fn pinned(&self, op: &'static str, bytes: usize) -> Result<Pinned> {
+        self.sweep();
         let size = bytes.max(4096).next_power_of_two();
         {
             let mut free = lock(&self.streams.pinned);
@@ -322,5 +326,39 @@ impl ClDevice {
             Some(Ok(queues)) => queues.iter().try_for_each(core::finish),
             _ => Ok(()),
         }
+    }
+}
+
+/// For tests: as long as it lives, the device does nothing of what it is given.
+#[cfg(test)]
+pub(crate) struct Stall(Event);
+
+#[cfg(test)]
+impl Drop for Stall {
+    fn drop(&mut self) {
+        let done = core::CommandExecutionStatus::Complete;
+        core::set_user_event_status(&self.0, done).unwrap();
+    }
+}
+
+#[cfg(test)]
+impl ClDevice {
+    pub fn stall(&self) -> Result<Stall> {
+        let runtime = self.runtime()?;
+        let event = core::create_user_event(&runtime.context)
+            .map_err(|e| failure("stall", "clCreateUserEvent", &e))?;
+        core::enqueue_marker_with_wait_list(
+            &runtime.compute,
+            Some(&event),
+            None::<&mut Event>,
+            None,
+        )
+        .map_err(|e| failure("stall", "clEnqueueMarkerWithWaitList", &e))?;
+        runtime.issue();
+        Ok(Stall(event))
+    }
+
+    pub fn quarantined(&self) -> usize {
+        lock(&self.streams.quarantine).len()
     }
 }

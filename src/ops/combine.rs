@@ -39,6 +39,11 @@ pub(crate) struct Combine {
 }
 
 impl Combine {
+    /// As [`Combining`], of host memory and on this thread.
+    pub fn block(&self, a: SharedOut, b: SharedOut, out: SharedOut, n: usize) {
+        (self.host)(a.0, b.0, out.0, n);
+    }
+
     /// The same operator, applied in the order of the members.
     pub fn in_order(&self) -> Combine {
         Combine { commutes: false, ..self.clone() }
@@ -274,13 +279,20 @@ impl Combine {
 /// What comes between the prelude and the file.
 #[cfg(feature = "opencl")]
 pub(crate) fn types(dtype: DType, vec: usize, body: &str) -> String {
-    let body = match dtype {
-        // Whatever a user's text computes is made 0 or 1 where it is stored.
-        DType::Bool => codegen::output_type(dtype, vec).replace("(v)", "(uchar)((v) != 0)"),
-        _ => codegen::output_type(dtype, vec),
-    } + &format!(
-        "#define CLAN_COMBINED\nstatic inline clan_t clan_combine(const clan_t a, const clan_t b) {{\n{body}\n}}\n"
-    );
+    // Whatever a user's text computes of `bool`s is made 0 or 1.
+    let checked = if dtype == DType::Bool { "(clan_t)(v != 0)" } else { "v" };
+    let body = codegen::output_type(dtype, vec)
+        + &format!(
+            "#define CLAN_COMBINED
+static inline clan_t clan_combined(const clan_t a, const clan_t b) {{
+{body}
+}}
+static inline clan_t clan_combine(const clan_t a, const clan_t b) {{
+  const clan_t v = clan_combined(a, b);
+  return {checked};
+}}
+"
+        );
     let share = match dtype {
         d if d.is_float() => "((v) / (clan_t)(n))",
         // The count may be more than the type holds.
@@ -427,32 +439,9 @@ impl Op for Share<'_> {
         let (dtype, count) = (self.combine.dtype, self.count);
         let out = self.part.host(dtype.size());
         for_each_piece(self.n, |start, end| {
-            macro_rules! divide {
-                ($T:ty, $f:expr) => {{
-                    // SAFETY: pieces are apart, and inside the part.
-                    let v = unsafe {
-                        let first = out.at::<$T>(start as isize);
-                        std::slice::from_raw_parts_mut(first, end - start)
-                    };
-                    v.iter_mut().for_each(|v| *v = $f(*v));
-                }};
-            }
-            match dtype {
-                // A count that the type does not hold is above all its values, but then the sum has
-                // wrapped: the division is made in a type that holds both.
-                DType::I8 => divide!(i8, |v| (i64::from(v) / count as i64) as i8),
-                DType::I16 => divide!(i16, |v| (i64::from(v) / count as i64) as i16),
-                DType::I32 => divide!(i32, |v| (i64::from(v) / count as i64) as i32),
-                DType::I64 => divide!(i64, |v| v / count as i64),
-                DType::U8 | DType::Bool => divide!(u8, |v| (u64::from(v) / count as u64) as u8),
-                DType::U16 => divide!(u16, |v| (u64::from(v) / count as u64) as u16),
-                DType::U32 => divide!(u32, |v| (u64::from(v) / count as u64) as u32),
-                DType::U64 => divide!(u64, |v| v / count as u64),
-                DType::F16 => divide!(f16, |v: f16| f16::from_f32(v.to_f32() / count as f32)),
-                DType::BF16 => divide!(bf16, |v: bf16| bf16::from_f32(v.to_f32() / count as f32)),
-                DType::F32 => divide!(f32, |v| v / count as f32),
-                DType::F64 => divide!(f64, |v| v / count as f64),
-            }
+            // SAFETY: pieces are apart, and inside the part.
+            let piece = SharedOut(unsafe { out.add(start * dtype.size()) });
+            host_share(self.combine, piece, end - start, count);
         });
         Ok(())
     }
@@ -469,5 +458,32 @@ impl Op for Share<'_> {
         let group = device.point.group;
         // SAFETY: the arguments follow the kernel's parameters; it stops at `n`.
         unsafe { launch.run([self.n.div_ceil(group), 1, 1], [group, 1, 1]) }
+    }
+}
+
+/// As [`Share`], of host memory and on this thread.
+pub(crate) fn host_share(combine: &Combine, out: SharedOut, n: usize, count: usize) {
+    macro_rules! divide {
+        ($T:ty, $f:expr) => {{
+            // SAFETY: the caller's, who has `n` of them there.
+            let v = unsafe { std::slice::from_raw_parts_mut(out.0.cast::<$T>(), n) };
+            v.iter_mut().for_each(|v| *v = $f(*v));
+        }};
+    }
+    match combine.dtype {
+        // A count that the type does not hold is above all its values, but then the sum has
+        // wrapped: the division is made in a type that holds both.
+        DType::I8 => divide!(i8, |v| (i64::from(v) / count as i64) as i8),
+        DType::I16 => divide!(i16, |v| (i64::from(v) / count as i64) as i16),
+        DType::I32 => divide!(i32, |v| (i64::from(v) / count as i64) as i32),
+        DType::I64 => divide!(i64, |v| v / count as i64),
+        DType::U8 | DType::Bool => divide!(u8, |v| (u64::from(v) / count as u64) as u8),
+        DType::U16 => divide!(u16, |v| (u64::from(v) / count as u64) as u16),
+        DType::U32 => divide!(u32, |v| (u64::from(v) / count as u64) as u32),
+        DType::U64 => divide!(u64, |v| v / count as u64),
+        DType::F16 => divide!(f16, |v: f16| f16::from_f32(v.to_f32() / count as f32)),
+        DType::BF16 => divide!(bf16, |v: bf16| bf16::from_f32(v.to_f32() / count as f32)),
+        DType::F32 => divide!(f32, |v| v / count as f32),
+        DType::F64 => divide!(f64, |v| v / count as f64),
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn combining(
 }
 
 /// The first byte of a part of host memory.
-pub(super) fn pointer(part: Part<'_>, size: usize) -> SharedOut {
+pub(crate) fn pointer(part: Part<'_>, size: usize) -> SharedOut {
     let start = part.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
     SharedOut(start.wrapping_add(part.offset * size).cast_mut())
 }

@@ -39,7 +39,7 @@ struct Flight<'a> {
     landing: [Option<Buffer>; 2],
 }
 
-fn opencl(job: &Job, member: usize) -> Option<&ClDevice> {
+pub(super) fn opencl(job: &Job, member: usize) -> Option<&ClDevice> {
     match job.stores[member].device.backing() {
         Backing::OpenCl(cl) => Some(cl),
         Backing::Host(_) => None,
@@ -84,14 +84,12 @@ fn within(job: &Job, task: &Task, cl: &ClDevice) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Asks until a ticket is done. The first questions follow each other closely, for most chunks take
-/// microseconds.
-pub(super) fn wait(job: &Job, member: usize, ticket: &Ticket) -> Result<(), Stop> {
+/// Asks until a member's ticket is done; `worker` is who asks. The first questions follow each other
+/// closely, for most chunks take microseconds.
+pub(crate) fn wait(job: &Job, worker: usize, member: usize, ticket: &Ticket) -> Result<(), Stop> {
     let begun = Instant::now();
-    loop {
-        if ticket.done()? {
-            return Ok(());
-        }
+    while !ticket.done().map_err(|e| job.completion.blame(member, e))? {
+        job.done.waits(worker, Some(member));
         match job.go_on() {
             Err(Stop::Late) => return Err(Stop::Failed(job.late(member))),
             other => other?,
@@ -102,34 +100,40 @@ pub(super) fn wait(job: &Job, member: usize, ticket: &Ticket) -> Result<(), Stop
             _ => std::thread::sleep(Duration::from_micros(500)),
         }
     }
+    job.done.waits(worker, None);
+    Ok(())
 }
 
 /// The same for a ticket in its place, which is empty afterwards when it has succeeded.
-fn wait_in(job: &Job, member: usize, place: &mut Option<Ticket>) -> Result<(), Stop> {
+fn wait_in(
+    job: &Job,
+    worker: usize,
+    member: usize,
+    place: &mut Option<Ticket>,
+) -> Result<(), Stop> {
     if let Some(ticket) = place {
-        wait(job, member, ticket)?;
+        wait(job, worker, member, ticket)?;
         *place = None;
     }
     Ok(())
 }
 
-/// Elements of a chunk: what the latencies of its two halves are worth. The time of n bytes in chunks of
-/// c is about (n / c + 1) (latency + c / bandwidth), which is least at c² = n · latency · bandwidth;
-/// 20 µs at 10 GB/s, which differ less between machines than the square root shows.
-fn chunk_elements(job: &Job, task: &Task) -> usize {
-    let bytes = task.elements() * job.size;
-    let best = match job.chunk {
+/// Bytes of a chunk of so many: what the latencies of its two halves are worth. The time of n bytes in
+/// chunks of c is about (n / c + 1) (latency + c / bandwidth), which is least at c² = n · latency ·
+/// bandwidth; 20 µs at 10 GB/s, which differ less between machines than the square root shows.
+pub(super) fn chunk_bytes(job: &Job, bytes: usize) -> usize {
+    match job.chunk {
         0 => ((bytes as f64 * 20e-6 * 10e9).sqrt() as usize).clamp(64 << 10, 16 << 20),
         given => given,
-    };
-    // Whole vectors, so that chunks of aligned blocks are aligned.
-    (best / job.size).next_multiple_of(64)
+    }
 }
 
 impl Flight<'_> {
     fn fly(&mut self, task: &Task) -> Result<(), Stop> {
         let job = self.job;
-        let most = chunk_elements(job, task);
+        // Whole vectors, so that chunks of aligned blocks are aligned.
+        let bytes = chunk_bytes(job, task.elements() * job.size);
+        let most = (bytes / job.size).next_multiple_of(64);
         let mut chunks = Vec::new();
         for &piece in &task.pieces {
             let mut skip = 0;
@@ -166,11 +170,12 @@ impl Flight<'_> {
                 self.arrive(task, k.checked_sub(1).map(|b| &chunks[b]), 1 - slot)?;
                 self.download(next, 1 - slot)?;
             }
-            wait_in(job, self.from, &mut self.down[slot])?;
+            wait_in(job, self.to, self.from, &mut self.down[slot])?;
             self.deliver(task, chunk, slot, combines)?;
         }
-        for k in chunks.len().saturating_sub(2)..chunks.len() {
-            self.arrive(task, Some(&chunks[k]), k % 2)?;
+        let last = chunks.len().saturating_sub(2);
+        for (k, chunk) in chunks.iter().enumerate().skip(last) {
+            self.arrive(task, Some(chunk), k % 2)?;
         }
         Ok(())
     }
@@ -199,8 +204,8 @@ impl Flight<'_> {
         // SAFETY: the slot, or the receiver's part, has room for the chunk and is this task's alone;
         // tasks wait for each other, so the sender's part is not written; `drop` keeps both until
         // the ticket is done.
-        let ticket = unsafe { cl.start_download(op, from.buffer, at, target, bytes)? };
-        self.down[slot] = Some(ticket);
+        let ticket = unsafe { cl.start_download(op, from.buffer, at, target, bytes) };
+        self.down[slot] = Some(ticket.map_err(|e| self.job.completion.blame(self.from, e))?);
         Ok(())
     }
 
@@ -245,7 +250,7 @@ impl Flight<'_> {
     /// Waits until a chunk has left its slot for the receiving device, and combines it there.
     fn arrive(&mut self, task: &Task, chunk: Option<&Chunk>, slot: usize) -> Result<(), Stop> {
         let Some(chunk) = chunk.filter(|_| self.up[slot].is_some()) else { return Ok(()) };
-        wait_in(self.job, self.to, &mut self.up[slot])?;
+        wait_in(self.job, self.to, self.to, &mut self.up[slot])?;
         if let (Some(landing), Some(combine)) = (&self.landing[slot], &self.job.combine) {
             let from = Part { buffer: landing, offset: 0 };
             let own = self.part(self.to, chunk.piece.own, chunk.skip)?;
@@ -290,7 +295,7 @@ impl Drop for Flight<'_> {
 pub(super) fn settle(job: &Arc<Job>, member: usize, cl: &ClDevice) -> Result<(), Stop> {
     cl.sweep();
     let Some((ticket, position)) = cl.all_so_far(job.completion.op())? else { return Ok(()) };
-    match wait(job, member, &ticket) {
+    match wait(job, member, member, &ticket) {
         Ok(()) => Ok(cl.passed(position)?),
         Err(stop) => {
             cl.quarantine(vec![ticket], Box::new(job.clone()));

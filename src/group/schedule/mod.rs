@@ -69,6 +69,24 @@ pub enum Collective {
     ExclusiveScan,
 }
 
+impl Collective {
+    /// The name of the call.
+    pub fn name(self) -> &'static str {
+        match self {
+            Collective::Broadcast { .. } => "broadcast",
+            Collective::Reduce { .. } => "reduce",
+            Collective::AllReduce => "all_reduce",
+            Collective::ReduceScatter => "reduce_scatter",
+            Collective::AllGather => "all_gather",
+            Collective::Scatter { .. } => "scatter",
+            Collective::Gather { .. } => "gather",
+            Collective::AllToAll => "all_to_all",
+            Collective::Scan => "scan",
+            Collective::ExclusiveScan => "exclusive_scan",
+        }
+    }
+}
+
 /// How it comes about; the table at [the top](self) has the costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -96,6 +114,10 @@ pub enum Algorithm {
     Pairwise,
     /// Blocks travel in log p messages, of many blocks each, to members at distances 1, 2, 4, …
     Bruck,
+    /// No schedule: the host's memory, which is no member, takes every element once from those who have it,
+    /// combines, and gives the result to those who get it. For members that have no other way to each
+    /// other than the host.
+    Hub,
 }
 
 /// What the receiver does with the elements that come.
