@@ -402,24 +402,12 @@ impl Group {
         )
     }
 
-    /// Returns when every member has done all that it was given before.
+    /// Returns when every member has done all that it and its device were given before.
     ///
     /// # Errors
-    /// When a device failed in the meantime.
+    /// When a device failed in the meantime; when the group's deadline passes.
     pub fn barrier(&self) -> Result<()> {
-        self.start::<u8>(Request {
-            op: "barrier",
-            collective: Collective::AllReduce,
-            inputs: vec![None; self.len()],
-            counts: Counts::Whole(0),
-            shapes: vec![None; self.len()],
-            operator: None,
-        })?
-        .finish()?;
-        let of = |(m, d): (usize, &crate::Device)| {
-            d.wait().map_err(|e| e.of_member("barrier", m, &d.to_string()))
-        };
-        self.members().iter().enumerate().try_for_each(of)
+        self.fence("barrier")
     }
 
     pub(super) fn reduce_scatter_as<T: Element>(

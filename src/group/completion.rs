@@ -73,6 +73,7 @@ impl Completion {
     }
 
     /// Whose device a worker that serves them all is about to call.
+    #[cfg(any(feature = "opencl", test))]
     pub fn serves(&self, member: usize) {
         self.state().working = vec![member];
     }

@@ -45,7 +45,10 @@ pub(crate) struct Job {
     /// Bytes of an element.
     pub size: usize,
     /// Bytes that are on their way at once; 0 lets the link choose.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "hosts need no chunks"))]
     pub chunk: usize,
+    /// Concerns everybody, for there is something to wait for.
+    pub fence: bool,
     pub completion: Arc<Completion>,
     pub done: Progress,
     #[cfg(test)]
@@ -348,6 +351,9 @@ impl Job {
         if let Some(items) = &self.hub {
             return member == 0 && !items.is_empty();
         }
+        if self.fence {
+            return true;
+        }
         let divides = self.divisor > 1 && self.plan.result[member].is_some_and(|n| n > 0);
         !self.plan.of[member].is_empty() || divides
     }
@@ -381,6 +387,10 @@ impl Worker {
             if lock(now).as_ref().is_some_and(|completion| completion.overdue()) {
                 log::warn!("a group's worker is stuck in a call of its driver and is left behind");
                 return;
+            }
+            // The worker may need this very thread, when it is one of rayon's.
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                continue;
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));

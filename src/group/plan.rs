@@ -36,6 +36,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    #[cfg(feature = "opencl")]
     pub fn elements(&self) -> usize {
         self.pieces.iter().map(|p| p.len).sum()
     }
@@ -90,26 +91,25 @@ impl Plan {
             Collective::Scan | Collective::ExclusiveScan => m == 0,
             _ => false,
         };
+        let kept = (0..p).map(kept).collect();
+        Plan { result: cut.result.clone(), kept, ..Plan::nothing(p) }
+    }
+
+    /// Neither tasks nor results.
+    pub fn nothing(members: usize) -> Plan {
         Plan {
             tasks: Vec::new(),
-            of: vec![Vec::new(); p],
-            scratch: vec![0; p],
-            temp: vec![0; p],
-            result: cut.result.clone(),
-            kept: (0..p).map(kept).collect(),
+            of: vec![Vec::new(); members],
+            scratch: vec![0; members],
+            temp: vec![0; members],
+            result: vec![None; members],
+            kept: vec![false; members],
         }
     }
 
     pub fn new(s: &Schedule, cut: &Cut) -> Plan {
         let p = s.members;
-        let plan = Plan {
-            tasks: Vec::new(),
-            of: vec![Vec::new(); p],
-            scratch: vec![0; p],
-            temp: vec![0; p],
-            result: cut.result.clone(),
-            kept: vec![false; p],
-        };
+        let plan = Plan { result: cut.result.clone(), ..Plan::nothing(p) };
         let blocks = vec![vec![Block::default(); s.blocks * (s.spare + 1)]; p];
         let mut planner = Planner { cut, blocks, plan };
         for round in s.by_round() {

@@ -11,6 +11,7 @@ use super::schedule::{Algorithm, Collective, Schedule};
 use super::{Group, Operator, link};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
+use crate::device::Device;
 use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
@@ -207,6 +208,7 @@ impl Group {
             divisor,
             size,
             chunk: self.settings.chunk,
+            fence: false,
             completion: completion.clone(),
             #[cfg(test)]
             fault: self.settings.fault.clone(),
@@ -217,6 +219,36 @@ impl Group {
         drop(last);
         let inputs = inputs.into_iter().flatten().cloned().collect();
         Ok(Call { completion, results, inputs })
+    }
+
+    /// Waits for all workers, and for their devices.
+    pub(super) fn fence(&self, op: &'static str) -> Result<()> {
+        let p = self.len();
+        let names = self.members().iter().map(ToString::to_string).collect();
+        let deadline = self.settings.deadline;
+        let completion = Arc::new(Completion::new(op, deadline, names, (0..p).collect()));
+        let store = |device: &Device| Store {
+            device: device.clone(),
+            input: None,
+            result: None,
+            scratch: None,
+            temp: None,
+        };
+        self.shared.workers.submit(Job {
+            plan: Plan::nothing(p),
+            hub: None,
+            stores: self.members().iter().map(store).collect(),
+            combine: None,
+            divisor: 1,
+            size: 1,
+            chunk: 0,
+            fence: true,
+            completion: completion.clone(),
+            done: Progress::new(0, p),
+            #[cfg(test)]
+            fault: self.settings.fault.clone(),
+        })?;
+        completion.wait()
     }
 
     /// As [`Group::start`], for one array a member whose results take the arrays' places.

@@ -58,6 +58,9 @@ fn share(n: usize, p: usize, m: usize) -> std::ops::Range<usize> {
     start(m)..start(m + 1)
 }
 
+/// A call in place.
+type InPlace = fn(&Group, &mut [DeviceArray<f32>], C) -> Result<Call<f32>>;
+
 /// Runs one collective of `n` elements a member and checks every result.
 fn check(group: &Group, c: C, n: usize, in_place: bool) {
     let p = group.len();
@@ -70,7 +73,7 @@ fn check(group: &Group, c: C, n: usize, in_place: bool) {
         let call = call.unwrap_or_else(|e| panic!("{what}: {e}"));
         all(&call.wait().unwrap_or_else(|e| panic!("{what}: {e}")))
     };
-    let mut placed = |call: fn(&Group, &mut [DeviceArray<f32>], C) -> Result<Call<f32>>| {
+    let mut placed = |call: InPlace| {
         let call = call(group, &mut x, c).unwrap_or_else(|e| panic!("{what}: {e}"));
         // Read before the end was waited for.
         let now = all(&x);
@@ -270,7 +273,7 @@ fn with_fault(group: &Group, member: usize, kind: fault::Kind) -> Group {
 
 /// A call that must fail, by the fault of a member, which the group then goes on without.
 fn loses(group: &Group, member: usize, kind: fault::Kind, expected: ErrorKind) {
-    let broken = with_fault(group, member, kind.clone());
+    let broken = with_fault(group, member, kind);
     let p = group.len();
     let mut x = parts(group, 50);
     let start = std::time::Instant::now();
@@ -372,4 +375,18 @@ fn a_device_that_hangs_keeps_its_memory() {
     cl.sweep();
     assert_eq!(cl.quarantined(), 0);
     check(&group, C::AllReduce, 70_000, false);
+}
+
+#[test]
+fn a_barrier_waits_for_calls_that_are_running() {
+    let group = hosts(3);
+    let slow = with_fault(&group, 1, fault::Kind::Stuck(Duration::from_millis(300)));
+    let call = slow.all_reduce(&parts(&group, 10), ReduceOp::Sum).unwrap();
+    assert!(!call.is_done());
+    group.barrier().unwrap();
+    assert!(call.is_done());
+    call.finish().unwrap();
+    for group in mixed() {
+        group.barrier().unwrap();
+    }
 }

@@ -31,6 +31,7 @@ pub(crate) struct Combine {
     pub name: String,
     pub dtype: DType,
     /// A user's: the body of a function of `a` and `b` in OpenCL C.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     pub body: Option<String>,
     /// The crate's own.
     pub own: Option<ReduceOp>,
