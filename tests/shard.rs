@@ -156,9 +156,9 @@ fn expressions(group: &Group, weights: &[f64], shape: &[usize]) {
         let whole = group.replicate(&up(&y)).unwrap();
         parts_fit(&(&a * &whole).eval().unwrap(), &(&x * &y));
         parts_fit(&(&whole - &a).eval().unwrap(), &(&y - &x));
-        for lone in 0..shape.len() {
-            let row = y.slice_axis(Axis(lone), Slice::from(..1.min(shape[lone])));
-            if shape[lone] > 0 {
+        for (lone, &len) in shape.iter().enumerate() {
+            let row = y.slice_axis(Axis(lone), Slice::from(..1.min(len)));
+            if len > 0 {
                 let row = row.to_owned();
                 let r = group.replicate(&up(&row)).unwrap();
                 parts_fit(&(&a + &r).eval().unwrap(), &(&x + &row));
@@ -486,12 +486,13 @@ fn halos_on_devices() {
 fn stencils() {
     let group = Group::new(vec![Device::host(); 3]).unwrap();
     let x = of(&[8, 6], |v| v as f32);
+    let last = -1;
     let step = |p: &DeviceArray<f32>| {
-        let middle = p.slice(s![1..-1, 1..-1])?;
-        let around: Expr<f32> = p.slice(s![..-2, 1..-1])? + p.slice(s![2.., 1..-1])?;
-        let around = around + p.slice(s![1..-1, ..-2])? + p.slice(s![1..-1, 2..])?;
-        let mut new = p.slice(s![1..-1, ..])?;
-        new.slice_mut(s![.., 1..-1])?.assign(around - &middle)?;
+        let middle = p.slice(s![1..last, 1..last])?;
+        let around: Expr<f32> = p.slice(s![..-2, 1..last])? + p.slice(s![2.., 1..last])?;
+        let around = around + p.slice(s![1..last, ..-2])? + p.slice(s![1..last, 2..])?;
+        let mut new = p.slice(s![1..last, ..])?;
+        new.slice_mut(s![.., 1..last])?.assign(around - &middle)?;
         Ok(new)
     };
     let mut a = group.shard(&upload(&group, &x), Axis(0)).unwrap();

@@ -23,8 +23,8 @@ struct Worker {
 }
 
 /// How much of a plain share the first chunk of a worker is, whose speed nobody knows yet: a slow one
-/// must not hold up the others with it.
-const FIRST: usize = 8;
+/// must not hold up the others with it, even one of a hundredth of their speed.
+const FIRST: usize = 64;
 
 impl Guided {
     pub fn new(len: usize, workers: usize, least: usize, most: usize) -> Guided {

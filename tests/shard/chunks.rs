@@ -84,7 +84,7 @@ fn a_slow_member_gets_little() {
     assert!(fast / slow > 4.0, "{fast} {slow}");
     // Each was busy, also to the end.
     let (a, b) = (work[0].seconds, work[1].seconds);
-    assert!(a.max(b) < 1.5 * a.min(b), "{a} {b}");
+    assert!(a.max(b) < 2.0 * a.min(b), "{a} {b}");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn streams_on_devices() {
 fn errors_of_streams_name_the_member() {
     let group = hosts(2);
     let mut out = vec![0u8; 100_000];
-    let made = |x: clan::Expr<u8>| x.minimum(&DeviceArray::<u8>::ones(&Device::host(), 7).unwrap());
+    let made = |x: clan::Expr<u8>| x.minimum(DeviceArray::<u8>::ones(&Device::host(), 7).unwrap());
     let error: Error = group.stream(&vec![1u8; 100_000], &mut out, made).unwrap_err();
     assert!(error.is_shape() && error.op() == "stream" && error.member().is_some(), "{error}");
 }
