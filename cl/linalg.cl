@@ -4,7 +4,7 @@
 //
 //   0 substitute      triangular systems of up to CLAN_LEAF unknowns, one right-hand side a work-item
 //   1 cholesky_leaf   Cholesky of up to CLAN_LEAF rows, in one work-group
-//   2 lu_panel        LU of up to CLAN_PANEL columns; several groups that hold the panel in registers
+//   2 lu_panel        LU of up to CLAN_PANEL columns; small groups that hold the panel in registers
 //                     and wait for each other
 //   3 lu_panel_one    the same in one group, from global memory
 //   4 exchange_rows   what a panel did to its rows, done to the other columns
@@ -16,7 +16,7 @@
 //   are not, for a kernel longer than the instruction cache waits for its own text (H200: 25 us for
 //   64 unknowns). So registers rotate: what is next is always in the first;
 // local: the triangle, which all work-items read in step (substitute); the column that every
-//   work-item needs next (cholesky_leaf); candidates for the pivot and its row (lu_panel);
+//   work-item needs next (cholesky_leaf); the pivot's row, and rows that are finished (lu_panel);
 // global: the matrix; the mail between groups (lu_panel). constant: not used.
 //
 // With CLAN_FLAT the loops stay loops and a group is one work-item: CPUs. With CLAN_ROLLED groups are
@@ -36,16 +36,11 @@
 #ifndef CLAN_ROWS
 #define CLAN_ROWS 2 // rows of a panel that a work-item holds
 #endif
-#ifndef CLAN_MOST
-#define CLAN_MOST 4 // groups that share a panel at most
-#endif
 #ifndef CLAN_QUAD
 typedef float clan_t;
 typedef float4 clan_quad;
 #define CLAN_QUAD 4 // elements in 16 bytes
 #define CLAN_WORDS 1 // words of 32 bits in an element
-#define CLAN_BITS(x, w) as_uint(x)
-#define CLAN_OF_BITS(p) as_float((p)[0])
 #define CLAN_DROP 1e-30f // sums of squares below it, beside elements near 1, count as zero
 #endif
 #ifndef CLAN_VECTORS
@@ -276,50 +271,71 @@ CLAN_UNROLLED
 
 #if CLAN_ALL || CLAN_KERNEL == 2
 // LU of `rows` by `width` elements, the pivot of a column the first of its greatest magnitudes (NaN
-// are chosen last). A group holds CLAN_GROUP * CLAN_ROWS rows; rows do not move until the end, but
-// know the position that exchanges have brought them to. status[0]: the first column whose pivot is
-// zero. status[1]: a group waited in vain, and the matrix is spoilt.
+// are chosen last). A group, a few work-items that run in step on most devices, holds CLAN_GROUP *
+// CLAN_ROWS rows; rows do not move until the end, but know the position that exchanges have brought
+// them to. status[0]: the first column whose pivot is zero. status[1]: a group waited in vain, and
+// the matrix is spoilt. With `lines` rows are whole and start on 16 bytes.
 //
-// With `lines` rows are whole and start on 16 bytes. With several groups each writes the best row it has into the mail, in words of 32 bits that have
-// the panel's `tag` in their upper half, and reads those of all others. A word is whole or not there:
-// no order between words is needed. Nobody waits for more than `spins` reads, for nothing says that
-// the groups run at a time.
+// Each group writes into the mail the key of the best row it has, and the row; reads the keys of all
+// others, and then the row of the best. Every word has the panel's `tag` in bits 16 to 31, and is whole
+// or not there: no order between words is needed. Nobody waits for more than `spins` reads, for
+// nothing says that the groups run at a time.
 //
-// Candidates are compared by keys: the bits of a magnitude, more by one so that NaN can be 0, then
-// the position's complement. A key of zeros is nobody's.
-#define CLAN_LETTER (CLAN_PANEL * CLAN_WORDS + 1)
+// A key is the bits of a magnitude, more by one so that NaN can be 0, then what is missing to the
+// last position, of 16 bits. A key of zeros is nobody's.
+#define CLAN_ROW_WORDS (CLAN_PANEL * CLAN_WORDS)
+#define CLAN_LETTER (CLAN_ROW_WORDS + CLAN_WORDS)
+#define CLAN_NOWHERE 0xffffu
 #if CLAN_WORDS == 1
-typedef ulong clan_key;
-#define CLAN_NOBODY 0
-#define CLAN_KEY(x, p) (((ulong)(isnan(x) ? 0u : as_uint(fabs(x)) + 1u) << 32) | (uint)~(p))
-#define CLAN_POSITION(k) (~(uint)(k))
-#define CLAN_GREATER(a, b) max(a, b)
+typedef uint clan_size;
+#define CLAN_SIZE(x) (isnan(x) ? 0u : as_uint(fabs(x)) + 1u)
 #else
-typedef ulong2 clan_key;
-#define CLAN_NOBODY (ulong2)(0, 0)
-#define CLAN_KEY(x, p) (ulong2)(isnan(x) ? 0ul : as_ulong(fabs(x)) + 1ul, (ulong)(uint)~(p))
-#define CLAN_POSITION(k) (~(uint)(k).y)
-#define CLAN_GREATER(a, b) ((a).x > (b).x || ((a).x == (b).x && (a).y > (b).y) ? (a) : (b))
+typedef ulong clan_size;
+#define CLAN_SIZE(x) (isnan(x) ? 0ul : as_ulong(fabs(x)) + 1ul)
 #endif
-// The greatest of 16 keys that are `step` apart.
-static inline clan_key clan_greatest(__local const clan_key* keys, const uint step) {
-  clan_key k[16];
-CLAN_UNROLLED
-  for (uint i = 0; i < 16; i++) k[i] = keys[i * step];
-CLAN_UNROLLED
-  for (uint i = 0; i < 8; i++) k[i] = CLAN_GREATER(k[i], k[i + 8]);
-CLAN_UNROLLED
-  for (uint i = 0; i < 4; i++) k[i] = CLAN_GREATER(k[i], k[i + 4]);
-  k[0] = CLAN_GREATER(k[0], k[2]);
-  k[1] = CLAN_GREATER(k[1], k[3]);
-  return CLAN_GREATER(k[0], k[1]);
+// The greatest of a group's. CLAN_REDUX: by one instruction for 32 work-items (NVIDIA from compute
+// capability 8.0 on).
+static inline uint clan_most(const uint x, __local uint* all) {
+#ifdef CLAN_REDUX
+  uint y;
+  asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(y) : "r"(x));
+#else
+  uint y = 0;
+  all[get_local_id(0)] = x;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (uint i = 0; i < CLAN_GROUP; i++) y = max(y, all[i]);
+  barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+  return y;
 }
+static inline clan_size clan_most_size(const clan_size x, __local uint* all) {
+#if CLAN_WORDS == 1
+  return clan_most(x, all);
+#else
+  const uint high = clan_most((uint)(x >> 32), all);
+  return (ulong)high << 32 | clan_most((uint)(x >> 32) == high ? (uint)x : 0, all);
+#endif
+}
+// A row by 16 bytes.
+#if CLAN_QUAD == 4
+#define CLAN_SPLIT(v, e, q) v[e] = (q).s0, v[(e) + 1] = (q).s1, v[(e) + 2] = (q).s2, v[(e) + 3] = (q).s3;
+#define CLAN_JOIN(v, e) (clan_quad)(v[e], v[(e) + 1], v[(e) + 2], v[(e) + 3])
+#else
+#define CLAN_SPLIT(v, e, q) v[e] = (q).s0, v[(e) + 1] = (q).s1;
+#define CLAN_JOIN(v, e) (clan_quad)(v[e], v[(e) + 1])
+#endif
+// Reads of a work-item that are in flight together.
+#define CLAN_FLIGHT 4
+
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void lu_panel(__global clan_t* a, const long at, const long row, const uint rows, const uint width,
               __global uint* moves, __global volatile int* status, const int base,
               __global volatile ulong* mail, const uint tag, const uint spins, const uint lines) {
-  __local clan_key keys[CLAN_GROUP], best_keys[16];
-  __local uint letters[CLAN_LETTER * (CLAN_MOST + 1)];
+  // The best row of this group, and of all; both meet zeros behind column `width`.
+  __local __attribute__((aligned(16))) clan_t best[CLAN_PANEL], pivot[CLAN_PANEL];
+  // The rows of this group that are pivots, each as it was when it was chosen.
+  __local clan_t done[CLAN_PANEL * CLAN_PANEL];
+  __local uint all[CLAN_GROUP];
   __local int lost;
   const uint me = get_local_id(0), group = get_group_id(0), groups = get_num_groups(0);
   const uint first = group * (CLAN_GROUP * CLAN_ROWS) + me;
@@ -332,152 +348,180 @@ void lu_panel(__global clan_t* a, const long at, const long row, const uint rows
 CLAN_UNROLLED
   for (uint r = 0; r < CLAN_ROWS; r++) {
     const uint i = first + r * CLAN_GROUP;
-    // Rows that are not there have no position.
-    position[r] = i < rows ? i : UINT_MAX;
+    position[r] = i < rows ? i : CLAN_NOWHERE;
     __global const clan_t* from = a + at + (long)(i < rows ? i : 0) * row;
     if (lines) {
 CLAN_UNROLLED
       for (uint c = 0; c < CLAN_PANEL; c += CLAN_QUAD) {
         const clan_quad q = *(__global const clan_quad*)(from + c);
-        v[r][c] = q.s0, v[r][c + 1] = q.s1;
-#if CLAN_QUAD == 4
-        v[r][c + 2] = q.s2, v[r][c + 3] = q.s3;
-#endif
+        CLAN_SPLIT(v[r], c, q)
       }
     } else {
 CLAN_UNROLLED
       for (uint c = 0; c < CLAN_PANEL; c++) v[r][c] = c < width ? from[c] : 0;
     }
   }
-  CLAN_ONE_BY_ONE for (uint c = 0; c < CLAN_PANEL; c++) {
-    // The columns that are not there need no pivot.
-    clan_t u[CLAN_PANEL], inverse = 0;
-    uint p = UINT_MAX;
-    bool usual = false;
-    if (c < width) {
-      clan_key key = CLAN_NOBODY;
-CLAN_UNROLLED
-      for (uint r = 0; r < CLAN_ROWS; r++) {
-        if (position[r] >= c && position[r] != UINT_MAX) {
-          const clan_key mine = CLAN_KEY(v[r][0], position[r]);
-          key = CLAN_GREATER(key, mine);
-        }
-      }
-      keys[me] = key;
-      barrier(CLK_LOCAL_MEM_FENCE);
-      if (me < 16) {
-        for (uint k = me; k < CLAN_GROUP; k += 256) {
-          const clan_key other = clan_greatest(keys + k, 16);
-          key = CLAN_GREATER(key, other);
-        }
-        best_keys[me] = key;
-      }
-      barrier(CLK_LOCAL_MEM_FENCE);
-      key = clan_greatest(best_keys, 1);
-      p = CLAN_POSITION(key);
-      // The best row of this group leaves its registers.
-      __local uint* letter = letters + 1;
-CLAN_UNROLLED
-      for (uint r = 0; r < CLAN_ROWS; r++) {
-        if (position[r] == p && p != UINT_MAX) {
-CLAN_UNROLLED
-          for (uint e = 0; e < CLAN_PANEL; e++) {
-CLAN_UNROLLED
-            for (uint w = 0; w < CLAN_WORDS; w++) letter[e * CLAN_WORDS + w] = CLAN_BITS(v[r][e], w);
-          }
-        }
-      }
-      barrier(CLK_LOCAL_MEM_FENCE);
-      const uint last = CLAN_PANEL - c;
-      if (groups > 1) {
-        __global volatile ulong* box = mail + (ulong)c * groups * CLAN_LETTER;
-        const ulong seal = (ulong)tag << 32;
-        // A group that has no candidate left says so by the position alone.
-        const uint words = 1 + last * CLAN_WORDS;
-        for (uint e = me; e < words; e += CLAN_GROUP)
-          box[group * CLAN_LETTER + e] = seal | (e == 0 ? p : p == UINT_MAX ? 0 : letters[e]);
-        // The letters that come go behind the own.
-        for (uint k = me / 32; k < groups; k += CLAN_GROUP / 32) {
-          for (uint e = me % 32; e < words; e += 32) {
-            __global volatile ulong* from = box + k * CLAN_LETTER + e;
-            ulong word = *from;
-            for (uint spin = 0; (uint)(word >> 32) != tag && spin < spins; spin++) word = *from;
-            if ((uint)(word >> 32) != tag) lost = 1;
-            letters[(k + 1) * CLAN_LETTER + e] = (uint)word;
-          }
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (lost) {
-          if (me == 0) status[1] = 0;
-          return;
-        }
-        key = CLAN_NOBODY;
-#pragma unroll 4
-        for (uint k = 1; k <= groups; k++) {
-          const uint y = letters[k * CLAN_LETTER];
-          const clan_t x = CLAN_OF_BITS(letters + k * CLAN_LETTER + 1);
-          clan_key other = CLAN_NOBODY;
-          if (y != UINT_MAX) other = CLAN_KEY(x, y);
-          const clan_key greater = CLAN_GREATER(key, other);
-          if (CLAN_POSITION(greater) == y) letter = letters + k * CLAN_LETTER + 1;
-          key = greater;
-        }
-        p = CLAN_POSITION(key);
-      }
-      // What lies behind column `width` is finished, and meets zeros.
-CLAN_UNROLLED
-      for (uint e = 0; e < CLAN_PANEL; e++)
-        u[e] = e < last ? CLAN_OF_BITS(letter + e * CLAN_WORDS) : (clan_t)0;
-      usual = clan_usual(u[0]);
-      inverse = usual ? clan_reciprocal(u[0]) : 0;
-      if (u[0] == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
-    }
+  CLAN_ONE_BY_ONE for (uint c = 0; c < width; c++) {
+    // The keys of a column, then the rows.
+    __global volatile ulong* box = mail + (ulong)c * groups * CLAN_LETTER;
+    const uint words = (CLAN_PANEL - c) * CLAN_WORDS;
+    clan_size most = 0, size = 0;
+    uint near = 0;
 CLAN_UNROLLED
     for (uint r = 0; r < CLAN_ROWS; r++) {
-      if (c < width) position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
-      clan_t f = v[r][0];
-      if (c < width && position[r] > c && position[r] != UINT_MAX) {
-        const clan_t near = f * inverse;
-        const clan_t quotient = fma(fma(-near, u[0], f), inverse, near);
-        // No more than 1, as the quotient of what is not greater.
-        if (usual && isfinite(quotient))
-          f = clamp(quotient, (clan_t)-1, (clan_t)1);
-        else if (u[0] != 0)
-          f = f / u[0];
+      const clan_size s = CLAN_SIZE(v[r][0]);
+      const uint n = position[r] < c ? 0 : CLAN_NOWHERE - position[r];
+      const bool greater = n != 0 && (near == 0 || s > size || (s == size && n > near));
+      size = greater ? s : size;
+      near = greater ? n : near;
+    }
+    most = clan_most_size(size, all);
+    uint nearest = clan_most(size == most ? near : 0, all);
+    const ulong seal = (ulong)tag << 16;
+    if (groups > 1 && me < CLAN_WORDS)
+      box[group * CLAN_WORDS + me] = (ulong)(uint)(most >> (32 * (CLAN_WORDS - 1 - me))) << 32 | seal | nearest;
+    uint p = CLAN_NOWHERE - nearest;
 CLAN_UNROLLED
-        for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = v[r][e] - f * u[e];
-      } else {
+    for (uint r = 0; r < CLAN_ROWS; r++) {
+      if (nearest != 0 && position[r] == p) {
 CLAN_UNROLLED
-        for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = v[r][e];
+        for (uint e = 0; e < CLAN_PANEL; e++) best[e] = v[r][e];
       }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    uint winner = group;
+    if (groups > 1) {
+      __global volatile ulong* letters = box + groups * CLAN_WORDS;
+CLAN_UNROLLED
+      for (uint s = 0; s < CLAN_ROW_WORDS; s += CLAN_GROUP) {
+        const uint e = s + me;
+        if (e < words) letters[group * CLAN_ROW_WORDS + e] = (ulong)((__local uint*)best)[e] << 32 | seal;
+      }
+      size = 0;
+      near = 0;
+      for (uint from = me; from < groups; from += CLAN_FLIGHT * CLAN_GROUP) {
+        ulong word[CLAN_FLIGHT][CLAN_WORDS];
+        uint waits = 1;
+CLAN_UNROLLED
+        for (uint s = 0; s < CLAN_FLIGHT * CLAN_WORDS; s++) word[s / CLAN_WORDS][s % CLAN_WORDS] = 0;
+        for (uint spin = 0; waits && spin <= spins; spin++) {
+CLAN_UNROLLED
+          for (uint s = 0; s < CLAN_FLIGHT; s++) {
+            const uint k = from + s * CLAN_GROUP;
+            if (k < groups) {
+CLAN_UNROLLED
+              for (uint w = 0; w < CLAN_WORDS; w++) word[s][w] = box[k * CLAN_WORDS + w];
+            }
+          }
+          waits = 0;
+CLAN_UNROLLED
+          for (uint s = 0; s < CLAN_FLIGHT; s++) {
+CLAN_UNROLLED
+            for (uint w = 0; w < CLAN_WORDS; w++)
+              waits |= from + s * CLAN_GROUP < groups && ((uint)word[s][w] ^ (uint)seal) >> 16;
+          }
+        }
+        if (waits) lost = 1;
+CLAN_UNROLLED
+        for (uint s = 0; s < CLAN_FLIGHT; s++) {
+          clan_size other = word[s][0] >> 32;
+#if CLAN_WORDS == 2
+          other = other << 32 | word[s][1] >> 32;
+#endif
+          const uint n = (uint)word[s][0] & 0xffff;
+          const bool greater = n != 0 && (near == 0 || other > size || (other == size && n > near));
+          size = greater ? other : size;
+          near = greater ? n : near;
+          winner = greater ? from + s * CLAN_GROUP : winner;
+        }
+      }
+      most = clan_most_size(size, all);
+      nearest = clan_most(size == most ? near : 0, all);
+      winner = clan_most(size == most && near == nearest ? winner : 0, all);
+      p = CLAN_NOWHERE - nearest;
+      letters += winner * CLAN_ROW_WORDS;
+CLAN_UNROLLED
+      for (uint s = 0; s < CLAN_ROW_WORDS; s += CLAN_GROUP) {
+        const uint e = s + me;
+        if (CLAN_ROW_WORDS % CLAN_GROUP != 0 && e >= CLAN_ROW_WORDS) continue;
+        ulong word = e < words ? letters[e] : seal;
+        for (uint spin = 0; (((uint)word ^ (uint)seal) >> 16) != 0 && spin < spins; spin++) word = letters[e];
+        if ((((uint)word ^ (uint)seal) >> 16) != 0) lost = 1;
+        ((__local uint*)pivot)[e] = word >> 32;
+      }
+    } else {
+CLAN_UNROLLED
+      for (uint s = 0; s < CLAN_PANEL; s += CLAN_GROUP) {
+        const uint e = s + me;
+        if (e < CLAN_PANEL) pivot[e] = e < CLAN_PANEL - c ? best[e] : (clan_t)0;
+      }
+    }
+    if (winner == group) {
+CLAN_UNROLLED
+      for (uint s = 0; s < CLAN_PANEL; s += CLAN_GROUP) {
+        if (s + me < CLAN_PANEL) done[c * CLAN_PANEL + s + me] = best[s + me];
+      }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (lost) {
+      if (me == 0) status[1] = 0;
+      return;
+    }
+    clan_t u[CLAN_PANEL];
+CLAN_UNROLLED
+    for (uint e = 0; e < CLAN_PANEL; e += CLAN_QUAD) {
+      const clan_quad q = *(__local const clan_quad*)(pivot + e);
+      CLAN_SPLIT(u, e, q)
+    }
+    const bool usual = clan_usual(u[0]);
+    const clan_t inverse = usual ? clan_reciprocal(u[0]) : 0;
+    if (u[0] == 0 && group == 0 && me == 0) atomic_min((__global int*)status, base + (int)c);
+CLAN_UNROLLED
+    for (uint r = 0; r < CLAN_ROWS; r++) {
+      // What is done to the registers of a row that is a pivot, or not there, is of no account.
+      position[r] = position[r] == p ? c : position[r] == c ? p : position[r];
+      clan_t f = v[r][0];
+      const clan_t guess = f * inverse;
+      const clan_t quotient = fma(fma(-guess, u[0], f), inverse, guess);
+      // No more than 1, as the quotient of what is not greater.
+      if (usual && isfinite(quotient))
+        f = clamp(quotient, (clan_t)-1, (clan_t)1);
+      else if (u[0] != 0)
+        f = f / u[0];
+CLAN_UNROLLED
+      for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = fma(-f, u[e], v[r][e]);
       v[r][CLAN_PANEL - 1] = f;
     }
-    // The letters may be overwritten only when all have read them: the next column has two barriers
-    // before that.
+  }
+  CLAN_ONE_BY_ONE for (uint c = width; c < CLAN_PANEL; c++) {
+CLAN_UNROLLED
+    for (uint r = 0; r < CLAN_ROWS; r++) {
+      const clan_t f = v[r][0];
+CLAN_UNROLLED
+      for (uint e = 1; e < CLAN_PANEL; e++) v[r][e - 1] = v[r][e];
+      v[r][CLAN_PANEL - 1] = f;
+    }
   }
 CLAN_UNROLLED
   for (uint r = 0; r < CLAN_ROWS; r++) {
     const uint i = first + r * CLAN_GROUP;
     if (i >= rows) continue;
     // All groups have read their rows: else the first pivot would not have been found.
-    __global clan_t* to = a + at + (long)position[r] * row;
-    if (lines) {
+    const uint p = position[r];
+    __global clan_t* to = a + at + (long)p * row;
+    if (p < width) {
+      for (uint c = 0; c < width; c++) to[c] = done[p * CLAN_PANEL + (c + CLAN_PANEL - p) % CLAN_PANEL];
+      moves[p] = i;
+    } else if (lines) {
 CLAN_UNROLLED
-      for (uint c = 0; c < CLAN_PANEL; c += CLAN_QUAD) {
-#if CLAN_QUAD == 4
-        *(__global clan_quad*)(to + c) = (clan_quad)(v[r][c], v[r][c + 1], v[r][c + 2], v[r][c + 3]);
-#else
-        *(__global clan_quad*)(to + c) = (clan_quad)(v[r][c], v[r][c + 1]);
-#endif
-      }
+      for (uint c = 0; c < CLAN_PANEL; c += CLAN_QUAD) *(__global clan_quad*)(to + c) = CLAN_JOIN(v[r], c);
     } else {
 CLAN_UNROLLED
       for (uint c = 0; c < CLAN_PANEL; c++) {
         if (c < width) to[c] = v[r][c];
       }
     }
-    if (position[r] < width) moves[position[r]] = i;
-    if (i < width) moves[CLAN_PANEL + i] = position[r];
+    if (i < width) moves[CLAN_PANEL + i] = p;
   }
 }
 #endif

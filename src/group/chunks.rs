@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What [`Group::for_each_chunk`] hands out: a length, and bounds for the chunks.
 ///
@@ -180,6 +180,7 @@ impl Group {
         };
         let mut all = vec![Work::default(); self.len()];
         std::thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(self.len());
             for (m, work) in all.iter_mut().enumerate() {
                 let (dealer, each) = (&dealer, &each);
                 let run = move || {
@@ -194,10 +195,22 @@ impl Group {
                     }
                 };
                 let thread = std::thread::Builder::new().name(format!("clan-chunks-{m}"));
-                if let Err(e) = thread.spawn_scoped(scope, run) {
-                    let text = format!("no thread for member {m}: {e}");
-                    dealer.fail(Failed::Error(Error::new(ErrorKind::OutOfMemory, op, text)));
-                    break;
+                match thread.spawn_scoped(scope, run) {
+                    Ok(thread) => threads.push(thread),
+                    Err(e) => {
+                        let text = format!("no thread for member {m}: {e}");
+                        dealer.fail(Failed::Error(Error::new(ErrorKind::OutOfMemory, op, text)));
+                        break;
+                    }
+                }
+            }
+            // The host computes on rayon's threads: if this is one of them, it helps while it waits, for
+            // there may be no other.
+            while threads.iter().any(|t| !t.is_finished()) {
+                match rayon::yield_now() {
+                    None => break,
+                    Some(rayon::Yield::Executed) => {}
+                    Some(rayon::Yield::Idle) => std::thread::sleep(Duration::from_micros(50)),
                 }
             }
         });

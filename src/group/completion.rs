@@ -123,19 +123,8 @@ impl Completion {
                 state = self.state();
                 continue;
             };
-            drop(state);
-            // Who fills the arrays may need this very thread, when it is one of rayon's: all of them
-            // could be waiting here.
-            let (most, idle) = match rayon::yield_now() {
-                Some(rayon::Yield::Executed) => (left, false),
-                Some(rayon::Yield::Idle) => (left.min(Duration::from_micros(100)), true),
-                None => (left, true),
-            };
-            state = self.state();
-            if idle && state.outcome.is_none() {
-                let slept = self.changed.wait_timeout(state, most);
-                state = slept.unwrap_or_else(PoisonError::into_inner).0;
-            }
+            let slept = self.changed.wait_timeout(state, left);
+            state = slept.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -8,6 +8,7 @@
 //! A job ends when its last worker lets go of it: only then are its arrays the caller's alone.
 
 use super::completion::Completion;
+use super::crew::Crew;
 use super::cut::Region;
 use super::hub::{self, Item};
 use super::link;
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     /// Bytes that are on their way at once; 0 lets the link choose.
     #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "hosts need no chunks"))]
     pub chunk: usize,
+    /// Who shares out the host's work.
+    pub crew: Arc<Crew>,
     /// Concerns everybody, for there is something to wait for.
     pub fence: bool,
     pub completion: Arc<Completion>,
@@ -115,6 +118,14 @@ impl From<Error> for Stop {
 }
 
 impl Job {
+    /// Runs something that is shared out among threads above a number of elements.
+    pub fn crew<R: Send>(&self, n: usize, f: impl FnOnce() -> R + Send) -> R {
+        if n <= crate::host::PARALLEL_ABOVE {
+            return f();
+        }
+        self.crew.run(f)
+    }
+
     /// Whether to go on.
     pub fn go_on(&self) -> Result<(), Stop> {
         if self.done.cancelled() {
@@ -216,7 +227,7 @@ impl Job {
             self.wait_for_readers(member)?;
             let part = Part { buffer, offset: 0 };
             let (op, count) = (self.completion.op(), self.divisor);
-            Share { op, combine, part, n, count }.run()?;
+            self.crew(n, || Share { op, combine, part, n, count }.run())?;
         }
         link::settle(self, member)
     }
@@ -387,10 +398,6 @@ impl Worker {
             if lock(now).as_ref().is_some_and(|completion| completion.overdue()) {
                 log::warn!("a group's worker is stuck in a call of its driver and is left behind");
                 return;
-            }
-            // The worker may need this very thread, when it is one of rayon's.
-            if rayon::yield_now() == Some(rayon::Yield::Executed) {
-                continue;
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));

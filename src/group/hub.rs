@@ -117,7 +117,7 @@ impl Chunk<'_> {
         if blocks <= 4 {
             (0..blocks).for_each(one);
         } else {
-            (0..blocks).into_par_iter().with_min_len(4).for_each(one);
+            job.crew.run(|| (0..blocks).into_par_iter().with_min_len(4).for_each(one));
         }
     }
 

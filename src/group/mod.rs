@@ -20,6 +20,16 @@
 //! A share of axis 0 is a range of rows, as even as can be: the first members get one more where the
 //! number of rows does not divide. The calls that end in `_v` take the numbers of rows.
 //!
+//! Above the collectives are arrays that live on several members and work that is dealt out:
+//!
+//! | call | |
+//! |---|---|
+//! | [`Group::shard`] | a [`ShardedArray`], split along an axis, with expressions, reductions, products, halos |
+//! | [`Group::replicate`] | a [`Replicated`] array, which every member has |
+//! | [`Group::balance`], [`Group::balanced`] | weights for splits, by how fast members are |
+//! | [`Group::for_each_chunk`] | a range of work in chunks, to whichever member is free |
+//! | [`Group::stream`] | arrays of the host that no device has room for, chunk by chunk |
+//!
 //! Below are the algorithms as data in [`schedule`], and [`clock`], which says how long they take.
 
 mod balance;
@@ -29,6 +39,7 @@ mod chunks;
 pub mod clock;
 mod collectives;
 mod completion;
+mod crew;
 mod cut;
 mod engine;
 mod explain;
@@ -97,6 +108,7 @@ pub struct Group {
 struct Shared {
     members: Vec<Device>,
     workers: Workers,
+    ways: link::Ways,
     choices: choice::Choices,
     /// The last call of a collective and a class of sizes.
     last: Mutex<HashMap<(&'static str, u32), Arc<Completion>>>,
@@ -108,6 +120,7 @@ struct Settings {
     algorithm: Option<Algorithm>,
     chunk: usize,
     links: Arc<choice::Links>,
+    crew: Arc<crew::Crew>,
     /// How much of an axis each member gets; evenly without it.
     weights: Option<Arc<[f64]>>,
     #[cfg(test)]
@@ -121,6 +134,7 @@ impl Settings {
             algorithm: None,
             chunk: 0,
             links: Arc::default(),
+            crew: Arc::default(),
             weights: None,
             #[cfg(test)]
             fault: None,
@@ -157,8 +171,9 @@ impl Group {
             return Err(Error::argument("group", text));
         }
         let workers = Workers::new(p);
-        let (choices, last) = Default::default();
-        Ok(Group { shared: Arc::new(Shared { members, workers, choices, last }), settings })
+        let (ways, choices, last) = Default::default();
+        let shared = Shared { members, workers, ways, choices, last };
+        Ok(Group { shared: Arc::new(shared), settings })
     }
 
     /// All OpenCL devices of this machine, or the host where there are none.

@@ -122,7 +122,8 @@ impl Group {
         let size = T::DTYPE.size();
         // Elements that not every device computes in are combined by the host.
         let lacking = combine.is_some() && !self.members().iter().all(|d| d.supports(T::DTYPE));
-        let algorithm = algorithm.or_else(|| lacking.then_some(Algorithm::Hub));
+        let taken = self.shared.ways.takes(self.members());
+        let algorithm = algorithm.or_else(|| (lacking || taken).then_some(Algorithm::Hub));
         let (plan, hub) = self.plan(op, collective, algorithm, (&counts, size), ordered)?;
         let of = |m: usize| move |e: Error| e.of_member(op, m, &self.members()[m].to_string());
         let divisor = match operator.as_ref().is_some_and(Operator::averages) {
@@ -180,7 +181,7 @@ impl Group {
                 temp: some(plan.temp[m])?,
             });
         }
-        // A link of one's own goes before all algorithms, unless the user named one.
+        // A link with a way of its own goes before all algorithms, unless the user named one.
         if self.settings.algorithm.is_none() {
             let whole = link::Whole {
                 collective,
@@ -192,7 +193,7 @@ impl Group {
                 op,
                 deadline: self.settings.deadline,
             };
-            if let Some(done) = link::try_run(&whole) {
+            if let Some(done) = self.shared.ways.try_run(self.members(), &whole) {
                 completion.set(done.clone());
                 done?;
                 let inputs = inputs.into_iter().flatten().cloned().collect();
@@ -208,6 +209,7 @@ impl Group {
             divisor,
             size,
             chunk: self.settings.chunk,
+            crew: self.settings.crew.clone(),
             fence: false,
             completion: completion.clone(),
             #[cfg(test)]
@@ -242,6 +244,7 @@ impl Group {
             divisor: 1,
             size: 1,
             chunk: 0,
+            crew: self.settings.crew.clone(),
             fence: true,
             completion: completion.clone(),
             done: Progress::new(0, p),

@@ -11,7 +11,6 @@ use crate::device::{Backing, Device};
 use crate::element::{DType, Element};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
-use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::Instant;
@@ -159,18 +158,6 @@ impl<T: Element, U: Element, F: Fn(Expr<T>) -> Expr<U>> Job<'_, T, U, F> {
     }
 }
 
-/// Copies bytes, by several threads where there are many.
-fn copy(from: &[u8], to: &mut [u8]) {
-    const PIECE: usize = 1 << 20;
-    if from.len() <= PIECE {
-        to.copy_from_slice(from);
-    } else {
-        to.par_chunks_mut(PIECE)
-            .zip(from.par_chunks(PIECE))
-            .for_each(|(to, from)| to.copy_from_slice(from));
-    }
-}
-
 #[cfg(feature = "opencl")]
 mod pipeline {
     use super::*;
@@ -179,6 +166,7 @@ mod pipeline {
     use crate::layout::Layout;
     use crate::opencl::ClDevice;
     use crate::opencl::stream::{Pinned, Ticket};
+    use rayon::prelude::*;
     use std::sync::Arc;
 
     /// One member's chunks on their way.
@@ -269,6 +257,18 @@ mod pipeline {
             Ok(())
         }
 
+        /// Copies bytes, by several threads where there are many.
+        fn copy(&self, from: &[u8], to: &mut [u8]) {
+            const PIECE: usize = 1 << 20;
+            if from.len() <= PIECE {
+                return to.copy_from_slice(from);
+            }
+            self.job.group.settings.crew.run(|| {
+                let pieces = to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE));
+                pieces.for_each(|(to, from)| to.copy_from_slice(from));
+            });
+        }
+
         fn wait(&self, ticket: &Ticket) -> Result<()> {
             let start = Instant::now();
             while !ticket.done()? {
@@ -313,7 +313,7 @@ mod pipeline {
             // it since the chunk before last has been computed.
             unsafe {
                 let from = std::slice::from_raw_parts(chunk.as_ptr().cast::<u8>(), bytes);
-                copy(from, std::slice::from_raw_parts_mut(to, bytes));
+                self.copy(from, std::slice::from_raw_parts_mut(to, bytes));
             }
             let device = &self.job.group.members()[self.member];
             let layout = Layout::contiguous(&[range.len()]);
@@ -358,7 +358,7 @@ mod pipeline {
                     let n = range.len() * size_of::<U>();
                     let from = std::slice::from_raw_parts(pinned.ptr(), n);
                     self.job.output.fill(range.clone(), |to| {
-                        copy(from, to);
+                        self.copy(from, to);
                         Ok(())
                     })?;
                 }

@@ -235,7 +235,7 @@ impl Combine {
 
     /// The body of the function in OpenCL C.
     #[cfg(feature = "opencl")]
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let binary = match self.own {
             None => return self.body.clone().unwrap_or_default(),
             // Of `bool`s, which are 0 and 1.

@@ -147,7 +147,10 @@ fn users_operators_of_small_types() {
 fn averages() {
     for group in groups() {
         let parts = put(&group, &[vec![1.0f32, -4.0], vec![2.0, 0.0], vec![6.0, -5.0]]);
-        assert_eq!(get(group.all_reduce(&parts, ReduceOp::Average)), vec![vec![3.0, -3.0]; 3]);
+        for algorithm in [Algorithm::Hub, Algorithm::Ring, Algorithm::Tree { radix: 2 }] {
+            let got = get(group.with_algorithm(algorithm).all_reduce(&parts, ReduceOp::Average));
+            assert_eq!(got, vec![vec![3.0, -3.0]; 3], "{algorithm:?}");
+        }
         assert_eq!(get(group.reduce(&parts, 1, ReduceOp::Average)), [[3.0, -3.0]]);
         let parts = put(&group, &[vec![1i32, -4], vec![2, 0], vec![7, -4]]);
         // Towards zero.

@@ -110,6 +110,24 @@ fn errors_stop_the_others() {
     assert!(begun.into_inner() < 10_000);
 }
 
+/// All of rayon's threads wait for chunks that need rayon's threads.
+#[test]
+fn tasks_of_rayon_may_wait_for_chunks() {
+    use rayon::prelude::*;
+    let group = hosts(2);
+    let x = DeviceArray::<i32>::ones(&Device::host(), 200_000).unwrap();
+    (0..16).into_par_iter().with_max_len(1).for_each(|_| {
+        let total = AtomicUsize::new(0);
+        let work = group.for_each_chunk(Chunks::from(&x).at_least(50_000), |_, range| {
+            let sum = (x.slice(clan::ndarray::s![range])? + 1).sum()?.item()?;
+            total.fetch_add(sum as usize, Ordering::Relaxed);
+            Ok(())
+        });
+        covers(&work.unwrap(), 200_000);
+        assert_eq!(total.into_inner(), 400_000);
+    });
+}
+
 #[test]
 fn panics_are_carried_on() {
     let group = hosts(2);

@@ -33,10 +33,11 @@ fn apply(
 ) -> Result<()> {
     match &job.combine {
         Some(combine) if action != Action::Copy => {
-            combining(job.completion.op(), combine, action, from, own, to, n)
+            let op = job.completion.op();
+            job.crew(n, || combining(op, combine, action, from, own, to, n))
         }
         _ => {
-            copy(pointer(from, job.size), pointer(to, job.size), n * job.size);
+            copy(job, pointer(from, job.size), pointer(to, job.size), n * job.size);
             Ok(())
         }
     }
@@ -62,7 +63,7 @@ pub(crate) fn pointer(part: Part<'_>, size: usize) -> SharedOut {
 }
 
 /// Copies bytes that do not overlap.
-pub(super) fn copy(from: SharedOut, to: SharedOut, bytes: usize) {
+pub(super) fn copy(job: &Job, from: SharedOut, to: SharedOut, bytes: usize) {
     let part = |k: usize| {
         let at = k * COPIED;
         // SAFETY: plans keep both inside their buffers and apart, and parts do not overlap; nobody
@@ -72,6 +73,6 @@ pub(super) fn copy(from: SharedOut, to: SharedOut, bytes: usize) {
     match bytes.div_ceil(COPIED) {
         0 => {}
         1 => part(0),
-        parts => (0..parts).into_par_iter().for_each(part),
+        parts => job.crew.run(|| (0..parts).into_par_iter().for_each(part)),
     }
 }

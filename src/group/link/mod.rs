@@ -13,44 +13,20 @@ mod host;
 pub(crate) mod relay;
 #[cfg(feature = "opencl")]
 mod staged;
+mod ways;
 
 pub(crate) use host::pointer;
+pub(crate) use ways::{Ways, Whole};
 
-use super::cut::Counts;
-use super::engine::{Job, Stop, Store};
+use super::engine::{Job, Stop};
 use super::plan::{Plan, Task};
-use super::schedule::{Action, Collective};
+use super::schedule::Action;
 #[cfg(feature = "opencl")]
 use crate::device::Backing;
 use crate::device::Device;
-use crate::element::DType;
 use crate::error::Result;
 use crate::ops::combine::Combine;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// A collective as a whole, checked and with memory for its results: what a link may carry out that has
-/// a way of its own, such as memory that the members' devices share.
-#[allow(dead_code, reason = "read by links that take whole collectives")]
-pub(crate) struct Whole<'a> {
-    pub collective: Collective,
-    pub dtype: DType,
-    /// In elements.
-    pub counts: &'a Counts,
-    /// The members' inputs and results: row-major, the results fresh.
-    pub stores: &'a [Store],
-    pub combine: Option<&'a Combine>,
-    /// What results are divided by in the end.
-    pub divisor: usize,
-    pub op: &'static str,
-    pub deadline: Duration,
-}
-
-/// Lets a link carry out the whole call. `None` when none does, and nothing has moved; else the results
-/// are ordered behind what the members' devices were given, and the call is done.
-pub(crate) fn try_run(_call: &Whole<'_>) -> Option<Result<()>> {
-    None
-}
 
 /// Carries a task out; its elements have arrived when this returns, or are ordered before all that
 /// the receiver's device does from now on.
@@ -63,8 +39,8 @@ pub(crate) fn carry(job: &Arc<Job>, task: &Task) -> Result<(), Stop> {
 }
 
 /// Builds what a member's device needs to combine, so that an operator that is refused is refused before
-/// anything moves. A user's operator is built on every device
-/// that has its type; the crate's own where they combine.
+/// anything moves. A user's operator is built on every device that has its type; the crate's own where they
+/// combine.
 pub(crate) fn prepare(
     op: &'static str,
     combine: &Combine,

@@ -230,9 +230,10 @@ impl Flight<'_> {
                     Action::Before => (source, own),
                     _ => (own, source),
                 };
-                host_combine(combine, a, b, pointer(to, size), chunk.len);
+                let to = pointer(to, size);
+                job.crew(chunk.len, || host_combine(combine, a, b, to, chunk.len));
             } else if self.pinned[slot].is_some() {
-                copy(source, pointer(to, size), chunk.len * size);
+                copy(job, source, pointer(to, size), chunk.len * size);
             }
             return Ok(());
         };

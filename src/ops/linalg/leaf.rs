@@ -2,7 +2,7 @@
 //! Kernels: `cl/linalg.cl`. The loops of the host are in `plain.rs` and `plain_qr.rs`.
 
 #[cfg(feature = "opencl")]
-use super::shape::{Arg, Shape};
+use super::shape::{Arg, Kernel, Shape};
 use super::{plain, plain_qr};
 use crate::backend::Buffer;
 use crate::device::Device;
@@ -169,7 +169,7 @@ impl Leaf for Substitute<'_> {
         let group = if shape.flat { 1 } else { shape.vectors };
         // SAFETY: the arguments are those of `substitute`, which touches `size` elements of `count`
         // vectors and the triangle, all inside their buffers.
-        unsafe { shape.launch(device, self.op, (0, "substitute"), &args, groups, group) }
+        unsafe { shape.launch(device, self.op, Kernel::new(0, "substitute"), &args, groups, group) }
     }
 }
 
@@ -210,7 +210,9 @@ impl Leaf for CholeskyLeaf<'_> {
         ];
         let group = if shape.flat { 1 } else { shape.leaf * 4 };
         // SAFETY: the arguments are those of `cholesky_leaf`, which stays inside the leaf.
-        unsafe { shape.launch(device, self.op, (1, "cholesky_leaf"), &args, [1, 1], group) }
+        unsafe {
+            shape.launch(device, self.op, Kernel::new(1, "cholesky_leaf"), &args, [1, 1], group)
+        }
     }
 }
 
@@ -273,7 +275,9 @@ impl Leaf for Side<'_> {
         ];
         let groups = [self.columns.div_ceil(shape.wide), self.rows];
         // SAFETY: the arguments are those of `triangle`, and all parts lie inside their buffers.
-        unsafe { shape.launch(device, self.op, (5, "triangle"), &args, groups, shape.wide) }
+        unsafe {
+            shape.launch(device, self.op, Kernel::new(5, "triangle"), &args, groups, shape.wide)
+        }
     }
 }
 
@@ -320,7 +324,9 @@ impl Leaf for Gather<'_> {
         ];
         let groups = [self.columns.div_ceil(shape.wide), self.rows];
         // SAFETY: as above, and the arguments are those of `gather_rows`.
-        unsafe { shape.launch(device, self.op, (5, "gather_rows"), &args, groups, shape.wide) }
+        unsafe {
+            shape.launch(device, self.op, Kernel::new(5, "gather_rows"), &args, groups, shape.wide)
+        }
     }
 }
 
@@ -369,7 +375,7 @@ impl Leaf for Scale<'_> {
             Arg::Long(self.scale_at as i64),
         ];
         let groups = [self.columns.div_ceil(shape.wide), 1];
-        let kernel = (5, "column_scales");
+        let kernel = Kernel::new(5, "column_scales");
         // SAFETY: as above, and the arguments are those of `column_scales`.
         unsafe { shape.launch(device, self.op, kernel, &args, groups, shape.wide) }
     }

@@ -22,7 +22,7 @@ use {
     crate::opencl::ClDevice,
 };
 
-/// Reads of the mail before a group gives up: a tenth of a second or so, where a letter takes a
+/// Reads of the mail before a group gives up: a tenth of a second or so, where a word takes a
 /// microsecond.
 #[cfg(feature = "opencl")]
 const SPINS: u32 = 1 << 17;
@@ -104,6 +104,8 @@ struct Pivoting {
     spins: u32,
     #[cfg(feature = "opencl")]
     tag: u32,
+    #[cfg(feature = "opencl")]
+    redux: bool,
 }
 
 impl Pivoting {
@@ -131,27 +133,37 @@ impl Pivoting {
             spins: SPINS,
             #[cfg(feature = "opencl")]
             tag: 0,
+            #[cfg(feature = "opencl")]
+            redux: false,
         };
         drop(order);
         #[cfg(feature = "opencl")]
         if let Backing::OpenCl(cl) = device.backing() {
             let shape = Shape::of(cl, w.dtype);
-            let groups = shape.groups(m).filter(|&g| g > 1);
-            let together = match together {
-                Together::IfProven => groups.is_some_and(|g| proven(device, cl, w.dtype, g)),
-                Together::Never => false,
+            let several = shape.shares(m).is_some_and(|s| s.groups > 1);
+            let redux = match together {
+                Together::IfProven if several => proven(device, cl, w.dtype),
+                Together::IfProven | Together::Never => None,
                 #[cfg(test)]
                 Together::Spins(spins) => {
                     made.spins = spins;
-                    true
+                    several.then_some(false)
                 }
             };
-            if let (true, Some(groups)) = (together, groups) {
-                // Old letters must not have a tag that comes again.
-                made.mail = Some(filled(device, shape.mail(groups), 0u64)?);
+            if let Some(redux) = redux {
+                made.share(device, &shape, m, redux)?;
             }
         }
         Ok(made)
+    }
+
+    /// Panels of up to `m` rows are shared from now on.
+    #[cfg(feature = "opencl")]
+    fn share(&mut self, device: &Device, shape: &Shape, m: usize, redux: bool) -> Result<()> {
+        // Old letters must not have a tag that comes again.
+        self.mail = Some(filled(device, shape.mail(m), 0u64)?);
+        self.redux = redux;
+        Ok(())
     }
 
     /// Which of the `m` rows came where. Waits.
@@ -206,9 +218,9 @@ impl Pivoting {
         #[cfg(feature = "opencl")]
         let mail = {
             self.tag += 1;
-            let (tag, spins) = (self.tag, self.spins);
+            let (tag, spins, redux) = (self.tag, self.spins, self.redux);
             let letters = self.mail.as_mut().map(|m| owned(op, m)).transpose()?;
-            letters.map(|buffer| Mail { buffer, tag, spins })
+            letters.map(|buffer| Mail { buffer, tag, spins, redux })
         };
         let moves = owned(op, &mut self.moves)?;
         let panel = LuPanel {
@@ -241,35 +253,47 @@ impl Pivoting {
     }
 }
 
-/// Whether `groups` groups of the device run at a time, as far as trying can tell: nothing in OpenCL
-/// says so. A factorisation that finds out otherwise is made again by one group.
+/// Whether groups of the device run at a time, as far as trying can tell, for nothing in OpenCL says
+/// so, and if they do, whether their work-items compare by one instruction. A factorisation that finds
+/// out otherwise is made again by one group.
 #[cfg(feature = "opencl")]
-fn proven(device: &Device, cl: &ClDevice, dtype: DType, groups: usize) -> bool {
-    let name = match dtype {
-        DType::F64 => "lu panels by several groups, f64",
-        _ => "lu panels by several groups, f32",
+fn proven(device: &Device, cl: &ClDevice, dtype: DType) -> Option<bool> {
+    let [plain, by_redux] = match dtype {
+        DType::F64 => ["lu panels by groups, f64", "lu panels by groups with redux.sync, f64"],
+        _ => ["lu panels by groups, f32", "lu panels by groups with redux.sync, f32"],
     };
-    cl.info.kind == DeviceKind::Gpu
-        && groups <= cl.info.compute_units
-        && cl.probe(name, || {
-            let answer = try_it(device, cl, dtype);
+    let works = |name, redux| {
+        cl.probe(name, || {
+            let answer = try_it(device, cl, dtype, redux);
             match &answer {
                 Ok(true) => log::debug!("{device}: {name} work"),
-                Ok(false) => log::warn!("{device}: {name} are wrong; one group runs"),
-                Err(e) => log::info!("{device}: {name} do not run, one group does: {e}"),
+                Ok(false) => log::warn!("{device}: {name} are wrong, and not used"),
+                Err(e) => log::info!("{device}: {name} do not run: {e}"),
             }
             answer.unwrap_or(false)
         })
+    };
+    if cl.info.kind != DeviceKind::Gpu {
+        return None;
+    }
+    // Elsewhere the instruction does not compile, so it is not tried.
+    if cl.info.platform.contains("NVIDIA CUDA") && works(by_redux, true) {
+        return Some(true);
+    }
+    works(plain, false).then_some(false)
 }
 
-/// Factors a panel of three groups and looks at the product of the factors.
+/// Factors a panel of some groups and looks at the product of the factors.
 #[cfg(feature = "opencl")]
-fn try_it(device: &Device, cl: &ClDevice, dtype: DType) -> Result<bool> {
+fn try_it(device: &Device, cl: &ClDevice, dtype: DType, redux: bool) -> Result<bool> {
     use crate::array::DeviceArray;
     use crate::expr::node::Node;
     use crate::ops::map;
     let shape = Shape::of(cl, dtype);
-    let (m, n) = (shape.group * shape.rows * 5 / 2, PANEL);
+    let (m, n) = (1000, PANEL);
+    if shape.shares(m).is_none() {
+        return Ok(false);
+    }
     // No two equal magnitudes in a column.
     let value = |i: usize, j: usize| {
         let x = (i * 7919 + j * 104_729 + 1) as u64;
@@ -278,10 +302,9 @@ fn try_it(device: &Device, cl: &ClDevice, dtype: DType) -> Result<bool> {
     let values: Vec<f32> = (0..m * n).map(|at| value(at / n, at % n)).collect();
     let a = DeviceArray::from_shape_slice(device, (m, n), &values)?;
     let a = map::eval(&Node::cast(Node::leaf(a.raw()?.clone()), dtype))?;
-    let groups = shape.groups(m).unwrap_or(1);
     let mut w = Work { op: "lu", buffer: a.buffer, dtype, offset: 0, row: n };
     let mut pivoting = Pivoting::new("lu", device, &w, m, Together::Never)?;
-    pivoting.mail = Some(filled(device, shape.mail(groups), 0u64)?);
+    pivoting.share(device, &shape, m, redux)?;
     pivoting.matrix(&mut w, [m, n])?;
     if pivoting.status.read()?.1 {
         return Ok(false);

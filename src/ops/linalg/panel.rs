@@ -3,7 +3,7 @@
 
 use super::leaf::{Leaf, Place, pointer, reader, with_real};
 #[cfg(feature = "opencl")]
-use super::shape::{Arg, PANEL, Shape};
+use super::shape::{Arg, Kernel, PANEL, Shape};
 use super::{plain, plain_qr};
 use crate::backend::Buffer;
 use crate::element::DType;
@@ -18,6 +18,8 @@ pub(super) struct Mail<'a> {
     pub tag: u32,
     /// Reads before a group gives up.
     pub spins: u32,
+    /// Whether work-items compare by one instruction.
+    pub redux: bool,
 }
 
 /// LU of a panel with partial pivoting.
@@ -63,17 +65,16 @@ impl Leaf for LuPanel<'_> {
             Arg::Out(self.status),
             Arg::Int(self.base as i32),
         ];
-        let groups = shape.groups(self.rows);
-        let held = groups.filter(|&g| g == 1 || self.mail.is_some());
-        let Some(groups) = held else {
-            let kernel = (3, "lu_panel_one");
+        let shares = shape.shares(self.rows).filter(|s| s.groups == 1 || self.mail.is_some());
+        let Some(shares) = shares else {
+            let kernel = Kernel::new(3, "lu_panel_one");
             // SAFETY: the arguments are those of `lu_panel_one`, which stays inside the panel.
             return unsafe { shape.launch(device, self.op, kernel, &args, [1, 1], shape.group) };
         };
-        let (buffer, tag, spins) = match &self.mail {
-            Some(mail) => (&*mail.buffer, mail.tag, mail.spins),
+        let (buffer, tag, spins, redux) = match &self.mail {
+            Some(mail) => (&*mail.buffer, mail.tag, mail.spins, mail.redux),
             // One group writes no letters; any buffer will do.
-            None => (&*self.moves, 1, 0),
+            None => (&*self.moves, 1, 0, false),
         };
         let quad = 16 / self.dtype.size();
         let lines = self.width == PANEL
@@ -81,9 +82,10 @@ impl Leaf for LuPanel<'_> {
             && self.place.row.is_multiple_of(quad);
         args.extend([Arg::Out(buffer), Arg::Uint(tag), Arg::Uint(spins)]);
         args.push(Arg::Uint(u32::from(lines)));
+        let kernel = shares.kernel(redux);
         // SAFETY: the arguments are those of `lu_panel`, which stays inside the panel; the mail has
         // room for as many groups.
-        unsafe { shape.launch(device, self.op, (2, "lu_panel"), &args, [groups, 1], shape.group) }
+        unsafe { shape.launch(device, self.op, kernel, &args, [shares.groups, 1], shares.team()) }
     }
 }
 
@@ -134,7 +136,7 @@ impl Leaf for Exchange<'_> {
         // Small groups: a work-item has many rows in flight, and there are few columns.
         let group = if shape.flat { shape.wide } else { shape.vectors };
         let groups = (self.columns - self.width + 1).div_ceil(group);
-        let kernel = (4, "exchange_rows");
+        let kernel = Kernel::new(4, "exchange_rows");
         // SAFETY: the arguments are those of `exchange_rows`; the moves name rows of the panel.
         unsafe { shape.launch(device, self.op, kernel, &args, [groups, 1], group) }
     }
@@ -191,6 +193,6 @@ impl Leaf for QrPanel<'_> {
             false => 1 << device.info.max_work_group.clamp(1, 1024).ilog2(),
         };
         // SAFETY: as above, and the arguments are those of `qr_panel`.
-        unsafe { shape.launch(device, self.op, (6, "qr_panel"), &args, [1, 1], group) }
+        unsafe { shape.launch(device, self.op, Kernel::new(6, "qr_panel"), &args, [1, 1], group) }
     }
 }

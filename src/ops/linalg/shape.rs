@@ -19,9 +19,13 @@ const HOST_LEAF: usize = 64;
 /// Columns of a panel of LU and QR. On a GPU they are registers of a work-item.
 pub(super) const PANEL: usize = 32;
 
-/// Most groups that share a panel of LU: their letters lie in local memory.
+/// Work-items of a group that shares a panel of LU with others: as many as compare by one instruction
+/// on NVIDIA. Such a group has nobody to wait for but other groups.
+///
+/// H200, f32, panels of 1,024 / 8,192 rows, us: groups of 256, of which each sends one letter, 73 / 92;
+/// of 32 58 / 59.
 #[cfg(feature = "opencl")]
-const MOST_GROUPS: usize = 64;
+const TEAM: usize = 32;
 
 /// The shape of the kernels for one type on one device.
 #[derive(Clone, Copy, Debug)]
@@ -35,10 +39,10 @@ pub(super) struct Shape {
     pub rolled: bool,
     /// Right-hand sides of a group in `substitute`.
     pub vectors: usize,
-    /// Rows of a panel that a work-item holds.
-    pub rows: usize,
-    /// Work-items of the groups of panels.
+    /// Work-items of the one group of a panel that is not shared.
     pub group: usize,
+    /// Compute units of the device.
+    units: usize,
     /// Work-items of groups whose work-items have nothing to do with each other.
     pub wide: usize,
 }
@@ -64,6 +68,53 @@ pub(super) enum Arg<'a> {
     Int(i32),
 }
 
+/// How a panel is shared.
+#[cfg(feature = "opencl")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shares {
+    /// Rows of a work-item.
+    pub each: usize,
+    pub groups: usize,
+}
+
+#[cfg(feature = "opencl")]
+impl Shares {
+    /// The kernel for it; with `redux` work-items compare by one instruction.
+    pub fn kernel(self, redux: bool) -> Kernel {
+        Kernel {
+            number: 2,
+            name: "lu_panel",
+            defines: match (self.each, redux) {
+                (2, false) => "#define CLAN_ROWS 2\n",
+                (2, true) => "#define CLAN_ROWS 2\n#define CLAN_REDUX\n",
+                (_, false) => "#define CLAN_ROWS 4\n",
+                (_, true) => "#define CLAN_ROWS 4\n#define CLAN_REDUX\n",
+            },
+        }
+    }
+
+    /// Work-items of a group.
+    pub fn team(self) -> usize {
+        TEAM
+    }
+}
+
+/// A kernel of `cl/linalg.cl`: its program's number, and what that is told beside the shape.
+#[cfg(feature = "opencl")]
+#[derive(Clone, Copy)]
+pub(super) struct Kernel {
+    pub number: u8,
+    pub name: &'static str,
+    pub defines: &'static str,
+}
+
+#[cfg(feature = "opencl")]
+impl Kernel {
+    pub const fn new(number: u8, name: &'static str) -> Kernel {
+        Kernel { number, name, defines: "" }
+    }
+}
+
 #[cfg(feature = "opencl")]
 impl Shape {
     pub fn of(device: &ClDevice, dtype: DType) -> Shape {
@@ -81,9 +132,6 @@ impl Shape {
             // llvmpipe (Mesa 22.3) leaves every loop of a work-item after 65,536 rounds in all: 16
             // vectors of 64 unknowns are half of them.
             vectors: if flat { 16 } else { 64.min(most) },
-            // Registers: 32 columns of 2 rows. H200, f32, LU of 8192, ms, groups of 256: 2 rows 39.9,
-            // 4 rows 40.8; 2 rows in groups of 512 45.2, 1 row in groups of 1024 55.1.
-            rows: 2,
             // Where loops have to be short, a panel is shared by work-items, for it has more rounds.
             group: match flat {
                 true if device.short_loops() => device.point.group.min(64),
@@ -91,19 +139,27 @@ impl Shape {
                 false => device.point.group,
             },
             wide: device.point.group,
+            units: device.info.compute_units,
         }
     }
 
-    /// Whether `lu_panel` runs, and in how many groups it holds a panel of `rows`.
-    pub fn groups(&self, rows: usize) -> Option<usize> {
-        let groups = rows.div_ceil(self.group * self.rows);
-        // The candidates of a group are compared as 16 times 16.
-        (!self.flat && self.group == 256 && groups <= MOST_GROUPS).then_some(groups)
+    /// How `lu_panel` shares a panel of `rows`, if it can: each work-item's part are registers.
+    ///
+    /// H200, f32, panels of 512 / 8,192 / 16,384 rows, us: 2 rows a work-item 55 / 59 / 100, where 256
+    /// groups are more than compute units, 4 rows 63 / 66 / 69, 1 row 54 / 104 / 165.
+    pub fn shares(&self, rows: usize) -> Option<Shares> {
+        let of = |each: usize| Shares { each, groups: rows.div_ceil(TEAM * each) };
+        let few = [of(2), of(4)].into_iter().find(|s| s.groups <= self.units);
+        // Positions have 16 bits. Small groups fit several times into a unit.
+        let shares = few.unwrap_or(of(4));
+        let fits = rows < 1 << 16 && shares.groups <= 4 * self.units;
+        (!self.flat && fits).then_some(shares)
     }
 
-    /// Words of the mail that `groups` groups need.
-    pub fn mail(&self, groups: usize) -> usize {
-        PANEL * groups * (PANEL * self.dtype.size() / 4 + 1)
+    /// Words of the mail for panels of up to `rows`.
+    pub fn mail(&self, rows: usize) -> usize {
+        let most = self.shares(rows).map_or(0, |s| s.groups.max(self.units));
+        PANEL * most * (PANEL + 1) * self.dtype.size() / 4
     }
 
     /// The program with one kernel, in groups of `group`.
@@ -111,13 +167,14 @@ impl Shape {
         &self,
         device: &ClDevice,
         op: &'static str,
-        kernel: u8,
+        kernel: Kernel,
         group: usize,
     ) -> Result<Arc<Program>> {
-        let (panel, rows, leaf) = (PANEL, self.rows, self.leaf);
+        let Shape { vectors, leaf, .. } = self;
         let mut text = format!(
-            "#define CLAN_KERNEL {kernel}\n#define CLAN_PANEL {panel}\n#define CLAN_ROWS {rows}\n#define CLAN_LEAF {leaf}\n#define CLAN_VECTORS {}\n#define CLAN_MOST {MOST_GROUPS}\n{}{}",
-            self.vectors,
+            "#define CLAN_KERNEL {}\n#define CLAN_PANEL {PANEL}\n#define CLAN_LEAF {leaf}\n#define CLAN_VECTORS {vectors}\n{}{}{}",
+            kernel.number,
+            kernel.defines,
             match (self.flat, self.rolled) {
                 (true, _) => "#define CLAN_FLAT\n",
                 (false, true) => "#define CLAN_ROLLED\n",
@@ -142,13 +199,13 @@ impl Shape {
         &self,
         device: &ClDevice,
         op: &'static str,
-        (kernel, name): (u8, &'static str),
+        kernel: Kernel,
         args: &[Arg<'_>],
         groups: [usize; 2],
         group: usize,
     ) -> Result<()> {
         let program = self.program(device, op, kernel, group)?;
-        let mut launch = Launch::new(device, &program, op, name)?;
+        let mut launch = Launch::new(device, &program, op, kernel.name)?;
         for &arg in args {
             match arg {
                 Arg::Out(buffer) => launch.output(buffer)?,
@@ -168,10 +225,10 @@ impl Shape {
 pub(crate) fn types(dtype: DType) -> &'static str {
     match dtype {
         DType::F64 => {
-            "#define clan_t double\n#define clan_quad double2\n#define CLAN_QUAD 2\n#define CLAN_WORDS 2\n#define CLAN_BITS(x, w) ((uint)(as_ulong(x) >> (32 * (w))))\n#define CLAN_OF_BITS(p) as_double((ulong)(p)[0] | (ulong)(p)[1] << 32)\n#define CLAN_DROP 1e-280\n"
+            "#define clan_t double\n#define clan_quad double2\n#define CLAN_QUAD 2\n#define CLAN_WORDS 2\n#define CLAN_DROP 1e-280\n"
         }
         _ => {
-            "#define clan_t float\n#define clan_quad float4\n#define CLAN_QUAD 4\n#define CLAN_WORDS 1\n#define CLAN_BITS(x, w) as_uint(x)\n#define CLAN_OF_BITS(p) as_float((p)[0])\n#define CLAN_DROP 1e-30f\n"
+            "#define clan_t float\n#define clan_quad float4\n#define CLAN_QUAD 4\n#define CLAN_WORDS 1\n#define CLAN_DROP 1e-30f\n"
         }
     }
 }

@@ -15,8 +15,17 @@ fn panels_that_are_given_up_are_made_again() {
         let want = factor("lu", raw, Together::Never).unwrap();
         let got = factor("lu", raw, Together::Spins(0)).unwrap();
         assert_eq!(got.orders, want.orders, "{device}");
+        // Two groups: they run at a time, or the panel is given up.
+        let few = a.slice(ndarray::s![..100, ..]).unwrap();
+        let few = few.raw().unwrap();
+        let alone = factor("lu", few, Together::Never).unwrap();
+        let shared = factor("lu", few, Together::Spins(1 << 14)).unwrap();
+        assert_eq!(shared.orders, alone.orders, "{device}");
         let factors = |x| DeviceArray::<f32>::from_raw(x).to_vec().unwrap();
         assert!(factors(got.lu) == factors(want.lu), "{device}");
         assert!(a.to_vec().unwrap() == values, "the input is untouched");
+        for (a, b) in factors(shared.lu).into_iter().zip(factors(alone.lu)) {
+            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{device}: {a} {b}");
+        }
     }
 }
