@@ -22,10 +22,13 @@ fn hosts() -> Vec<(Group, Vec<f64>)> {
     all
 }
 
-/// OpenCL devices and the host in one group, where there are any.
+/// OpenCL devices and the host in one group, where there are any: the first two and the last, which belongs
+/// to another driver where several are installed.
 fn mixed() -> Vec<(Group, Vec<f64>)> {
     let mut devices = support::opencl_devices();
-    devices.truncate(2);
+    if devices.len() > 3 {
+        devices.drain(2..devices.len() - 1);
+    }
     if devices.is_empty() {
         return Vec::new();
     }
