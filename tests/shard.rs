@@ -139,6 +139,23 @@ fn splits_and_gathers_on_devices() {
     }
 }
 
+/// Large enough for transfers on threads.
+#[test]
+fn large_arrays_on_devices() {
+    for (group, weights) in mixed() {
+        let x = Array::from_shape_fn(IxDyn(&[1021, 1031]), |i| (i[0] * 1031 + i[1]) as f32);
+        let there = DeviceArray::from_ndarray(&Device::host(), &x).unwrap();
+        let a = Group::new(group.members().iter().filter(|d| !d.is_host()).cloned()).unwrap();
+        let a = a.shard(&there, Axis(1)).unwrap();
+        assert_eq!(a.to_ndarray().unwrap(), x);
+        let b = group.shard_ndarray(&x.t(), Axis(0)).unwrap();
+        assert_eq!(b.to_ndarray().unwrap(), x.t());
+        let c = group.shard_by(&there, Axis(0), &weights).unwrap();
+        assert!(c.to_vec().unwrap().iter().eq(x.iter()));
+        assert_eq!(c.gather(&Device::host()).unwrap().to_ndarray().unwrap(), x);
+    }
+}
+
 fn expressions(group: &Group, weights: &[f64], shape: &[usize]) {
     let x = of(shape, |v| v as f32);
     let y = x.mapv(|v| 16.0 - v);

@@ -4,13 +4,14 @@ use super::Group;
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::Element;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::split::Guided;
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 /// What [`Group::for_each_chunk`] hands out: a length, and bounds for the chunks.
@@ -179,39 +180,14 @@ impl Group {
             failed: Mutex::new(None),
         };
         let mut all = vec![Work::default(); self.len()];
-        std::thread::scope(|scope| {
-            let mut threads = Vec::with_capacity(self.len());
-            for (m, work) in all.iter_mut().enumerate() {
-                let (dealer, each) = (&dealer, &each);
-                let run = move || {
-                    let ran = catch_unwind(AssertUnwindSafe(|| each(dealer, m, work)));
-                    match ran {
-                        Ok(Ok(())) => {}
-                        Ok(Err(e)) => {
-                            let name = dealer.members[m].to_string();
-                            dealer.fail(Failed::Error(e.of_member(dealer.op, m, &name)));
-                        }
-                        Err(panic) => dealer.fail(Failed::Panic(panic)),
-                    }
-                };
-                let thread = std::thread::Builder::new().name(format!("clan-chunks-{m}"));
-                match thread.spawn_scoped(scope, run) {
-                    Ok(thread) => threads.push(thread),
-                    Err(e) => {
-                        let text = format!("no thread for member {m}: {e}");
-                        dealer.fail(Failed::Error(Error::new(ErrorKind::OutOfMemory, op, text)));
-                        break;
-                    }
+        at_once(all.iter_mut().enumerate(), |(m, work)| {
+            match catch_unwind(AssertUnwindSafe(|| each(&dealer, m, work))) {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => {
+                    let name = dealer.members[m].to_string();
+                    dealer.fail(Failed::Error(e.of_member(dealer.op, m, &name)));
                 }
-            }
-            // The host computes on rayon's threads: if this is one of them, it helps while it waits, for
-            // there may be no other.
-            while threads.iter().any(|t| !t.is_finished()) {
-                match rayon::yield_now() {
-                    None => break,
-                    Some(rayon::Yield::Executed) => {}
-                    Some(rayon::Yield::Idle) => std::thread::sleep(Duration::from_micros(50)),
-                }
+                Err(panic) => dealer.fail(Failed::Panic(panic)),
             }
         });
         match dealer.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -220,4 +196,54 @@ impl Group {
             Some(Failed::Panic(panic)) => resume_unwind(panic),
         }
     }
+}
+
+/// Calls `f` for all of a list at once, each on a thread of its own; where no thread is to be had the
+/// caller does it.
+pub(super) fn at_once<A: Send, U: Send>(
+    list: impl Iterator<Item = A>,
+    f: impl Fn(A) -> U + Sync,
+) -> Vec<U> {
+    /// What was made here, or is made by a thread.
+    enum Made<'scope, U> {
+        Here(U),
+        There(ScopedJoinHandle<'scope, U>),
+    }
+    std::thread::scope(|scope| {
+        let f = &f;
+        let mut all = Vec::new();
+        for (k, item) in list.enumerate() {
+            // The thread takes it; a thread that does not start leaves it.
+            let place = Arc::new(Mutex::new(Some(item)));
+            let taken = place.clone();
+            let run = move || {
+                let item = lock(&taken).take();
+                item.map(f)
+            };
+            let thread = std::thread::Builder::new().name(format!("clan-share-{k}"));
+            all.push(match thread.spawn_scoped(scope, run) {
+                Ok(thread) => Made::There(thread),
+                Err(e) => {
+                    log::debug!("no thread for member {k}: {e}");
+                    let item = lock(&place).take();
+                    Made::Here(item.map(f))
+                }
+            });
+        }
+        // The host computes on rayon's threads: if this is one of them, it helps while it waits, for
+        // there may be no other.
+        let running = |made: &Made<'_, _>| matches!(made, Made::There(t) if !t.is_finished());
+        while all.iter().any(running) {
+            match rayon::yield_now() {
+                None => break,
+                Some(rayon::Yield::Executed) => {}
+                Some(rayon::Yield::Idle) => std::thread::sleep(Duration::from_micros(50)),
+            }
+        }
+        let made = all.into_iter().filter_map(|made| match made {
+            Made::Here(made) => made,
+            Made::There(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        });
+        made.collect()
+    })
 }

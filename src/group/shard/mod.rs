@@ -25,7 +25,7 @@ pub use halo::{Boundary, Halo};
 pub use reduce::{Reduced, ShardedReduction};
 pub use replicated::Replicated;
 
-use super::Group;
+use super::{Group, chunks};
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::{DType, Element};
@@ -35,6 +35,9 @@ use ndarray::{ArrayBase, ArrayD, Axis, Data, Dimension, Slice, SliceInfoElem};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Bytes of a transfer from which threads of its own are worth their start.
+const AT_ONCE: usize = 4 << 20;
 
 /// Which rows of a split axis each member has.
 #[derive(Clone)]
@@ -79,6 +82,23 @@ impl Group {
         }
         // Every member is the host or is not.
         Ok(made.into_iter().flatten().collect())
+    }
+
+    /// As [`Group::each`], for transfers of `bytes` from or to the host's memory, in which the calls wait: on a
+    /// thread a member where there is something to gain.
+    fn each_at_once<U: Send>(
+        &self,
+        op: &'static str,
+        bytes: usize,
+        f: impl Fn(usize) -> Result<U> + Sync,
+    ) -> Result<Vec<U>> {
+        let members = self.members();
+        let away = members.iter().filter(|d| !d.is_host()).count();
+        if away < 2 || bytes < AT_ONCE {
+            return self.each(op, f);
+        }
+        let of = |m: usize| f(m).map_err(|e| e.of_member(op, m, &members[m].to_string()));
+        chunks::at_once(0..members.len(), of).into_iter().collect()
     }
 
     /// How many of `n` rows each member gets when nobody says it.
@@ -275,7 +295,10 @@ impl Group {
                 dealt.iter().map(|part| from_front_pending(part, axis)).collect()
             }
             Some(_) => self.each(op, part)?,
-            None => self.each(op, |m| part(m)?.to_device(&self.members()[m]))?,
+            None => {
+                let bytes = array.len() * T::DTYPE.size();
+                self.each_at_once(op, bytes, |m| part(m)?.to_device(&self.members()[m]))?
+            }
         };
         Ok(ShardedArray { split, axis, shape: array.shape().to_vec(), parts })
     }
@@ -293,7 +316,9 @@ impl Group {
         let shape = array.shape().to_vec();
         let axis = check_axis(OP, axis, &shape)?;
         let split = Split::new(self, &self.shares(shape[axis]));
-        let parts = self.each(OP, |m| {
+        // Views of it may not cross threads for every kind of storage; these may.
+        let array = array.view();
+        let parts = self.each_at_once(OP, array.len() * T::DTYPE.size(), |m| {
             let Range { start, end } = split.ranges[m];
             let rows = Slice::new(start as isize, Some(end as isize), 1);
             DeviceArray::from_ndarray(&self.members()[m], &array.slice_axis(Axis(axis), rows))
@@ -390,8 +415,9 @@ impl<T: Element> ShardedArray<T> {
     pub fn to_vec(&self) -> Result<Vec<T>> {
         if self.shape[..self.axis].iter().all(|&d| d == 1) {
             // The parts follow each other in memory.
-            let parts = self.split.each("to_vec", |m| self.parts[m].to_vec())?;
-            return Ok(parts.concat());
+            let bytes = self.len() * T::DTYPE.size();
+            let part = |m: usize| self.parts[m].to_vec();
+            return Ok(self.group().each_at_once("to_vec", bytes, part)?.concat());
         }
         Ok(self.to_ndarray()?.into_raw_vec_and_offset().0)
     }
@@ -401,7 +427,9 @@ impl<T: Element> ShardedArray<T> {
     /// # Errors
     /// As [`ShardedArray::to_vec`].
     pub fn to_ndarray(&self) -> Result<ArrayD<T>> {
-        let parts = self.split.each("to_ndarray", |m| self.parts[m].to_ndarray())?;
+        let bytes = self.len() * T::DTYPE.size();
+        let part = |m: usize| self.parts[m].to_ndarray();
+        let parts = self.group().each_at_once("to_ndarray", bytes, part)?;
         let mut whole = ArrayD::from_elem(self.shape(), T::default());
         for (part, range) in parts.iter().zip(self.ranges()) {
             let rows = Slice::new(range.start as isize, Some(range.end as isize), 1);
