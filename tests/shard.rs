@@ -497,7 +497,8 @@ fn halos_on_hosts() {
 fn halos_on_devices() {
     for (group, weights) in mixed() {
         halos(&group, &weights, &[6, 4], 1);
-        halos(&group, &weights, &[2, 3], 3);
+        // Several rows of one member, in another order than they have there.
+        halos(&group, &weights, &[6, 3], 4);
     }
 }
 
@@ -529,6 +530,20 @@ fn stencils() {
         }
     }
     parts_fit(&a, &want);
+}
+
+#[test]
+fn algorithms_are_for_combining() {
+    use clan::group::schedule::Algorithm;
+    let group = Group::new(vec![Device::host(); 3]).unwrap().with_algorithm(Algorithm::Ring);
+    let x = of(&[5, 4], |v| v as f32);
+    let a = group.shard(&upload(&group, &x), Axis(0)).unwrap();
+    parts_fit(&a.reshard(Axis(1)).unwrap(), &x);
+    assert_eq!(a.gather(&Device::host()).unwrap().to_ndarray().unwrap(), x);
+    assert_eq!(a.all_gather().unwrap().to_ndarray().unwrap(), x);
+    a.with_halo(1, Boundary::Wrap).unwrap();
+    assert_eq!(a.sum().unwrap().item().unwrap(), x.sum());
+    assert_eq!(a.argmax().unwrap().item().unwrap(), first(x.as_slice().unwrap(), |a, b| a > b));
 }
 
 #[test]

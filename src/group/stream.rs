@@ -87,8 +87,8 @@ impl Group {
     /// ```
     ///
     /// # Errors
-    /// Slices of different lengths; mistakes in the expression; out of memory; a failure of a device,
-    /// with the member's number. Some chunks of `output` are then new and others not.
+    /// Slices of different lengths; mistakes in the expression; out of memory; a failure of a device, or a
+    /// chunk that an OpenCL device has not done within the group's deadline, with the member's number. Some chunks of `output` are then new and others not.
     ///
     /// # Panics
     /// When `f` panics, with its panic.

@@ -198,7 +198,7 @@ impl<T: Element> ShardedArray<T> {
                 let raw = copy::concatenated(op, &members[m], &shape, 0, &all)?;
                 Ok(DeviceArray::from_raw(raw))
             })?;
-            dealt = self.group().all_to_all_as(op, &packed, &counts)?.into_results();
+            dealt = self.group().mover().all_to_all_as(op, &packed, &counts)?.into_results();
         }
         self.split.each(op, |to| {
             // Where the next piece of each member lies in what came from all.

@@ -25,7 +25,7 @@ pub use halo::{Boundary, Halo};
 pub use reduce::{Reduced, ShardedReduction};
 pub use replicated::Replicated;
 
-use super::{Group, chunks};
+use super::{Group, Settings, chunks};
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::{DType, Element};
@@ -99,6 +99,13 @@ impl Group {
         }
         let of = |m: usize| f(m).map_err(|e| e.of_member(op, m, &members[m].to_string()));
         chunks::at_once(0..members.len(), of).into_iter().collect()
+    }
+
+    /// The group that moves parts: an algorithm that the user named is meant for combining, and may not be
+    /// made for this.
+    fn mover(&self) -> Group {
+        let settings = Settings { algorithm: None, ..self.settings.clone() };
+        Group { shared: self.shared.clone(), settings }
     }
 
     /// How many of `n` rows each member gets when nobody says it.
@@ -291,7 +298,7 @@ impl Group {
         let parts = match root {
             Some(root) if self.members().iter().any(|d| d != home) => {
                 let rows = to_front(array, axis)?;
-                let dealt = self.scatter_as(op, &rows, counts, root)?.into_results();
+                let dealt = self.mover().scatter_as(op, &rows, counts, root)?.into_results();
                 dealt.iter().map(|part| from_front_pending(part, axis)).collect()
             }
             Some(_) => self.each(op, part)?,
@@ -401,7 +408,7 @@ impl<T: Element> ShardedArray<T> {
             Some(root) => {
                 let rows = |part| to_front(part, self.axis);
                 let rows = self.parts.iter().map(rows).collect::<Result<Vec<_>>>()?;
-                let whole = group.gather(&rows, root)?.into_results();
+                let whole = group.mover().gather(&rows, root)?.into_results();
                 Ok(from_front_pending(&whole[0], self.axis))
             }
             None => DeviceArray::from_shape_slice(device, self.shape(), &self.to_vec()?),

@@ -49,7 +49,7 @@ impl Group {
         let root = self.members().iter().position(|d| d == home);
         let parts = match root {
             Some(root) if self.members().iter().any(|d| d != home) => {
-                self.broadcast(array, root)?.into_results()
+                self.mover().broadcast(array, root)?.into_results()
             }
             _ => self.each(OP, |m| array.to_device(&self.members()[m]))?,
         };

@@ -82,7 +82,7 @@ impl<T: Element> ShardedArray<T> {
     /// Out of memory; a failure of a device.
     pub fn all_gather(&self) -> Result<Replicated<T>> {
         let rows = self.rows()?;
-        let whole = self.group().all_gather(&rows)?.into_results();
+        let whole = self.group().mover().all_gather(&rows)?.into_results();
         let whole = whole.iter().map(|all| from_front_pending(all, self.axis)).collect();
         Ok(Replicated::new(self.group(), whole))
     }
@@ -102,7 +102,7 @@ impl<T: Element> ShardedArray<T> {
         }
         let give = |own| split.ranges.iter().map(|new| overlap(own, new).len()).collect();
         let counts: Vec<Vec<usize>> = self.ranges().iter().map(give).collect();
-        let dealt = self.group().all_to_all_as(op, &self.rows()?, &counts)?.into_results();
+        let dealt = self.group().mover().all_to_all_as(op, &self.rows()?, &counts)?.into_results();
         let parts = dealt.iter().map(|part| from_front_pending(part, axis)).collect();
         Ok(ShardedArray { split, axis, shape: self.shape.clone(), parts })
     }
@@ -124,7 +124,7 @@ impl<T: Element> ShardedArray<T> {
             split.ranges.iter().map(|new| elements(new.len(), own.len())).collect()
         };
         let counts: Vec<Vec<usize>> = self.ranges().iter().map(give).collect();
-        let dealt = self.group().all_to_all_as(op, &flat, &counts)?.into_results();
+        let dealt = self.group().mover().all_to_all_as(op, &flat, &counts)?.into_results();
         let mut back = vec![0; self.ndim()];
         for (k, &a) in order.iter().enumerate() {
             back[a] = k;
