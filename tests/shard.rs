@@ -34,7 +34,8 @@ fn mixed() -> Vec<(Group, Vec<f64>)> {
     }
     devices.insert(1, Device::host());
     let weights = (1..=devices.len()).map(|k| k as f64).collect();
-    vec![(Group::new(devices).unwrap(), weights)]
+    let twice = [&devices[0], &devices[0], &devices[1]].map(Clone::clone);
+    vec![(Group::new(devices).unwrap(), weights), (Group::new(twice).unwrap(), vec![2.0, 1.0, 2.0])]
 }
 
 /// Small whole numbers that repeat and go below zero where the type does.
@@ -499,6 +500,28 @@ fn halos_on_devices() {
         halos(&group, &weights, &[6, 4], 1);
         // Several rows of one member, in another order than they have there.
         halos(&group, &weights, &[6, 3], 4);
+    }
+}
+
+/// Moving elements asks nothing of a device, also where it does not compute in their type.
+#[test]
+fn every_type_moves_on_devices() {
+    for (group, weights) in mixed() {
+        let x = of(&[5, 3], |v| v as f64 + 0.1);
+        let a = group.shard_by(&upload(&group, &x), Axis(0), &weights).unwrap();
+        parts_fit(&a, &x);
+        let halo = a.with_halo(1, Boundary::Zero).unwrap();
+        for (part, range) in halo.parts().iter().zip(a.ranges()) {
+            let want = Array::from_shape_fn(IxDyn(&[range.len() + 2, 3]), |i| {
+                let row = (range.start + i[0]).wrapping_sub(1);
+                if row < 5 { x[[row, i[1]]] } else { 0.0 }
+            });
+            assert_eq!(part.to_ndarray().unwrap(), want);
+        }
+        parts_fit(&a.reshard(Axis(1)).unwrap(), &x);
+        let flags = x.mapv(|v| v > 8.0);
+        let b = group.shard_by(&upload(&group, &flags), Axis(1), &weights).unwrap();
+        parts_fit(&b.reshard(Axis(0)).unwrap(), &flags);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{ShardedArray, ShardedExpr, Split, along, from_front};
 use crate::array::{DeviceArray, RawArray};
-use crate::element::Element;
+use crate::device::Device;
+use crate::element::{DType, Element};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::conv2d::Border;
 use crate::ops::copy;
@@ -216,13 +217,23 @@ impl<T: Element> ShardedArray<T> {
                     None => {
                         let mut shape = rows[to].shape().to_vec();
                         shape[0] = piece.len;
-                        DeviceArray::zeros(&members[to], shape)?
+                        zeros(&members[to], shape)?
                     }
                 });
             }
             Ok(came)
         })
     }
+}
+
+/// Zeros also where the device cannot compute in the type, whose bits are all zero.
+fn zeros<T: Element>(device: &Device, shape: Vec<usize>) -> Result<DeviceArray<T>> {
+    if device.supports(T::DTYPE) {
+        return DeviceArray::zeros(device, shape);
+    }
+    debug_assert_eq!(T::DTYPE.size(), DType::U64.size());
+    let bits = DeviceArray::<u64>::zeros(device, shape)?;
+    Ok(DeviceArray::from_raw(RawArray { dtype: T::DTYPE, ..bits.raw()?.clone() }))
 }
 
 impl<T: Element> Halo<T> {
