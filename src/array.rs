@@ -534,6 +534,14 @@ impl<T: Element> DeviceArray<T> {
         self.view(self.raw.layout.permute("permute", axes))
     }
 
+    /// The same elements by a layout that only orders axes anew. Does not wait for an array that a group
+    /// still fills.
+    pub(crate) fn rearranged(&self, change: impl FnOnce(&mut Layout)) -> Self {
+        let mut view = self.clone();
+        change(&mut view.raw.layout);
+        view
+    }
+
     /// The axes in reverse order.
     pub fn t(&self) -> Self {
         let mut view = self.clone();

@@ -114,6 +114,7 @@ mod layout;
 mod opencl;
 mod ops;
 mod pool;
+mod split;
 #[cfg(feature = "opencl")]
 pub mod tune;
 pub mod verify;
@@ -124,7 +125,10 @@ pub use device::{Choice, Device, DeviceInfo, DeviceKind, MemorySpaces, OpenClSta
 pub use element::{DType, Element, Float, Integer, Number};
 pub use error::{Error, ErrorKind, Result};
 pub use expr::{Expr, IntoExpr, Logic, Signed};
-pub use group::{Call, Explanation, Group, Operator, ReduceOp, UserOp};
+pub use group::{
+    Boundary, Call, Chunks, Explanation, Group, Halo, IntoSharded, Operator, ReduceOp, Reduced,
+    Replicated, ShardedArray, ShardedExpr, ShardedReduction, UserOp, Work,
+};
 pub use ops::conv2d::Border;
 #[doc(hidden)]
 pub use ops::limits;

@@ -57,10 +57,7 @@ impl Counts {
     }
 }
 
-/// `n` in so many parts: the first ones get one more where it does not divide.
-pub(crate) fn even(n: usize, parts: usize) -> Vec<usize> {
-    (0..parts).map(|k| n / parts + usize::from(k < n % parts)).collect()
-}
+pub(crate) use crate::split::even;
 
 /// Blocks that only the engine sees start at whole vectors, where there are enough elements.
 fn aligned(n: usize, parts: usize) -> Vec<usize> {

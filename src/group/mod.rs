@@ -20,11 +20,23 @@
 //! A share of axis 0 is a range of rows, as even as can be: the first members get one more where the
 //! number of rows does not divide. The calls that end in `_v` take the numbers of rows.
 //!
+//! Above the collectives are arrays that live on several members and work that is dealt out:
+//!
+//! | call | |
+//! |---|---|
+//! | [`Group::shard`] | a [`ShardedArray`], split along an axis, with expressions, reductions, products, halos |
+//! | [`Group::replicate`] | a [`Replicated`] array, which every member has |
+//! | [`Group::balance`], [`Group::balanced`] | weights for splits, by how fast members are |
+//! | [`Group::for_each_chunk`] | a range of work in chunks, to whichever member is free |
+//! | [`Group::stream`] | arrays of the host that no device has room for, chunk by chunk |
+//!
 //! Below are the algorithms as data in [`schedule`], and [`clock`], which says how long they take. The
 //! example `06_broadcast_reduce` draws a tree while it runs, `clan bench group` measures all of them.
 
+mod balance;
 mod call;
 mod choice;
+mod chunks;
 pub mod clock;
 mod collectives;
 mod completion;
@@ -44,16 +56,22 @@ mod plan;
 mod ragged;
 mod reproducible;
 pub mod schedule;
+mod shard;
 mod start;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use call::Call;
+pub use chunks::{Chunks, Work};
 pub(crate) use completion::Completion;
 pub use explain::Explanation;
 #[cfg(feature = "mpi")]
 pub use mpi::MpiGroup;
 pub use operator::{Operator, ReduceOp, UserOp};
+pub use shard::{
+    Boundary, Halo, IntoSharded, Reduced, Replicated, ShardedArray, ShardedExpr, ShardedReduction,
+};
 
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
@@ -111,6 +129,8 @@ struct Settings {
     reproducible: bool,
     links: Arc<choice::Links>,
     crew: Arc<crew::Crew>,
+    /// How much of an axis each member gets; evenly without it.
+    weights: Option<Arc<[f64]>>,
     #[cfg(test)]
     fault: Option<fault::Fault>,
 }
@@ -124,6 +144,7 @@ impl Settings {
             reproducible: false,
             links: Arc::default(),
             crew: Arc::default(),
+            weights: None,
             #[cfg(test)]
             fault: None,
         }
@@ -203,11 +224,11 @@ impl Group {
             let text = format!("{} colours for {} members", colours.len(), self.len());
             return Err(Error::argument("split", text));
         }
-        let mut by_colour: BTreeMap<usize, Vec<Device>> = BTreeMap::new();
-        for (device, &colour) in self.members().iter().zip(colours) {
-            by_colour.entry(colour).or_default().push(device.clone());
+        let mut by_colour: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (m, &colour) in colours.iter().enumerate() {
+            by_colour.entry(colour).or_default().push(m);
         }
-        by_colour.into_values().map(|members| Group::of(members, self.settings.clone())).collect()
+        by_colour.into_values().map(|members| self.some(&members)).collect()
     }
 
     /// The other members, as after the loss of one.
@@ -216,9 +237,18 @@ impl Group {
     /// A number that no member has; the only member.
     pub fn without(&self, member: usize) -> Result<Group> {
         self.is_member("without", "member", member)?;
-        let mut members = self.members().to_vec();
-        members.remove(member);
-        Group::of(members, self.settings.clone())
+        let others: Vec<usize> = (0..self.len()).filter(|&m| m != member).collect();
+        self.some(&others)
+    }
+
+    /// A group of some of the members, with the same settings.
+    fn some(&self, members: &[usize]) -> Result<Group> {
+        let devices = members.iter().map(|&m| self.members()[m].clone()).collect();
+        let of = |all: &Arc<[f64]>| members.iter().map(|&m| all[m]).collect::<Arc<[f64]>>();
+        let weights = self.settings.weights.as_ref().map(of);
+        // Members that were to get nothing have to do it now.
+        let weights = weights.filter(|w| crate::split::are_weights(w));
+        Group::of(devices, Settings { weights, ..self.settings.clone() })
     }
 
     /// The same group, whose calls fail when they have not ended so long after they were made. Without it

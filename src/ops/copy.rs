@@ -6,8 +6,7 @@ use crate::array::RawArray;
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
-use crate::error::Result;
-#[cfg(feature = "opencl")]
+use crate::error::{Error, Result};
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::host;
@@ -70,6 +69,36 @@ pub(crate) fn padded(array: &RawArray, line: usize) -> Result<RawArray> {
             map::eval_into(&fused, &mut buffer, &layout, unsigned(dtype))?;
         }
     }
+    Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
+}
+
+/// Arrays one after the other along an axis, as one of `shape` in row-major order: their lengths along
+/// it add up to that of `shape`, and all others are the same.
+pub(crate) fn concatenated(
+    op: &'static str,
+    device: &Device,
+    shape: &[usize],
+    axis: usize,
+    parts: &[RawArray],
+) -> Result<RawArray> {
+    let layout = Layout::contiguous(shape);
+    let Some(dtype) = parts.first().map(|part| part.dtype) else {
+        return Err(Error::argument(op, "no arrays to put together"));
+    };
+    let mut buffer = RawArray::alloc(op, device, &layout, dtype)?;
+    let mut target = layout.clone();
+    let mut at = 0;
+    for part in parts {
+        let n = part.layout.shape[axis];
+        target.shape[axis] = n;
+        if target.len() > 0 {
+            target.offset = at * layout.strides[axis].unsigned_abs();
+            let bits = RawArray { dtype: unsigned(dtype), ..part.clone() };
+            map::eval_into(&Fused::new(&Node::leaf(bits)), &mut buffer, &target, unsigned(dtype))?;
+        }
+        at += n;
+    }
+    debug_assert_eq!(at, shape[axis]);
     Ok(RawArray { buffer: Arc::new(buffer), layout, dtype })
 }
 
