@@ -607,3 +607,61 @@ fn mistakes_are_told() {
     let error = halo.map(|part| Ok(part.clone())).unwrap_err();
     assert!(error.is_shape() && error.member() == Some(0), "{error}");
 }
+
+/// However an array is cut, a reproducible group gives the bits that one device gives, which
+/// `conformance/reduce.rs` holds against a naive loop.
+#[test]
+fn reproducible_reductions_do_not_depend_on_the_split() {
+    let value = |i: usize| {
+        let bits = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        (bits as f32 / 4_294_967_296.0 - 0.5) * [1e-3f32, 1.0, 300.0, 1e5][i % 4]
+    };
+    let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    let host = Device::host();
+    let mut groups: Vec<Group> =
+        (1..=5).map(|p| Group::new(vec![host.clone(); p]).unwrap()).collect();
+    let devices = support::opencl_devices();
+    let exact: Vec<Device> = devices.into_iter().filter(|d| d.info().denormals).collect();
+    if let Some(device) = exact.first() {
+        groups.push(Group::new(vec![device.clone(), host.clone(), device.clone()]).unwrap());
+    }
+    for (shape, axes) in [
+        (vec![40_000], vec![0]),
+        (vec![5000], vec![0]),
+        (vec![7], vec![0]),
+        (vec![30, 411], vec![0, 1]),
+        (vec![9000, 3], vec![0]),
+        (vec![3, 9000], vec![1]),
+        (vec![4, 50, 60], vec![0, 2]),
+    ] {
+        let n: usize = shape.iter().product();
+        let values: Vec<f32> = (0..n).map(value).collect();
+        let x = DeviceArray::from_shape_slice(&host, shape.as_slice(), &values).unwrap();
+        let over: Vec<Axis> = axes.iter().copied().map(Axis).collect();
+        let r = x.over(&over).reproducible();
+        let [sum, prod, min, max] =
+            [r.sum(), r.prod(), r.min(), r.max()].map(|v| bits(v.unwrap().to_vec().unwrap()));
+        for group in &groups {
+            let group = group.reproducible();
+            let p = group.len();
+            for axis in 0..shape.len() {
+                let weights: Vec<f64> = (0..p).map(|m| (m * m + 1) as f64).collect();
+                for a in [
+                    group.shard(&x, Axis(axis)).unwrap(),
+                    group.shard_by(&x, Axis(axis), &weights).unwrap(),
+                ] {
+                    let r = a.over(&over);
+                    let got = [r.sum(), r.prod(), r.min(), r.max()]
+                        .map(|v| bits(v.unwrap().to_vec().unwrap()));
+                    assert_eq!(
+                        got,
+                        [sum.clone(), prod.clone(), min.clone(), max.clone()],
+                        "{shape:?} over {axes:?} split along {axis} of {p}"
+                    );
+                }
+            }
+            let a = group.shard(&x, Axis(0)).unwrap();
+            assert!(a.mean().unwrap_err().to_string().contains("reproducible"));
+        }
+    }
+}

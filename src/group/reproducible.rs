@@ -11,7 +11,8 @@ impl Group {
     /// The same group, whose calls give the same bits on any devices and links: floats are combined in the
     /// order of the members, ((a0 ∘ a1) ∘ a2) ∘ …, every NaN is the same one, and of zeros the negative
     /// one is less. For sums, products, least and greatest elements of floats; elements of other types
-    /// need no order.
+    /// need no order. Reductions of a [`ShardedArray`](super::ShardedArray) of such a group depend
+    /// neither on the number of members nor on their shares.
     ///
     /// ```
     /// use clan::{Device, DeviceArray, Group, ReduceOp};

@@ -118,8 +118,19 @@ pub(crate) fn reduce(
     out: DType,
 ) -> Result<RawArray> {
     let wide = root.dtype.compute();
-    let values = map::eval(&Node::cast(root.clone(), wide))?;
+    let values = rows(&Node::cast(root.clone(), wide), picked)?;
     fits(op, values.device())?;
+    let joined = rows_to_one(op, by, values)?;
+    let result = RawArray { layout: Layout::contiguous(shape), ..joined };
+    match out == wide {
+        true => Ok(result),
+        false => map::eval(&Node::cast(Node::leaf(result), out)),
+    }
+}
+
+/// An expression's elements as a matrix without gaps: what is reduced together is a row.
+pub(crate) fn rows(root: &Arc<Node>, picked: &[bool]) -> Result<RawArray> {
+    let values = map::eval(root)?;
     // Kept axes, then those to reduce, both in their order.
     let axes = |reduced: bool| (0..picked.len()).filter(move |&a| picked[a] == reduced);
     let order: Vec<usize> = axes(false).chain(axes(true)).collect();
@@ -134,12 +145,7 @@ pub(crate) fn reduce(
     };
     let mut values = copy::contiguous(&RawArray { layout, ..values })?;
     values.layout = Layout { offset: values.layout.offset, ..Layout::contiguous(&[rows, len]) };
-    let joined = rows_to_one(op, by, values)?;
-    let result = RawArray { layout: Layout::contiguous(shape), ..joined };
-    match out == wide {
-        true => Ok(result),
-        false => map::eval(&Node::cast(Node::leaf(result), out)),
-    }
+    Ok(values)
 }
 
 /// Every row of a matrix to one value.

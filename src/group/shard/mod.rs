@@ -18,6 +18,7 @@ mod matmul;
 mod operators;
 mod reduce;
 mod replicated;
+mod reproducible;
 mod reshard;
 
 pub use expr::{IntoSharded, ShardedExpr};

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::group::ReduceOp;
 use crate::ops::reduce::Reduction;
+use crate::ops::reproducible::Join;
 use ndarray::{ArrayD, Axis};
 
 /// A reduction over some axes of a sharded array or expression, made by `over`; as
@@ -30,7 +31,7 @@ use ndarray::{ArrayD, Axis};
 #[derive(Clone, Debug)]
 #[must_use = "a reduction does nothing until a method such as `sum` computes it"]
 pub struct ShardedReduction<T: Element> {
-    input: ShardedExpr<T>,
+    pub(super) input: ShardedExpr<T>,
     /// `None` for all axes.
     axes: Option<Vec<Axis>>,
     keepdims: bool,
@@ -144,7 +145,7 @@ impl<T: Element> ShardedReduction<T> {
     }
 
     /// The reduced axes, in order. Those that do not exist are refused by the members' reductions.
-    fn picked(&self) -> Result<Vec<usize>> {
+    pub(super) fn picked(&self) -> Result<Vec<usize>> {
         let ndim = self.input.shape()?.len();
         let mut axes: Vec<usize> = match &self.axes {
             Some(axes) => axes.iter().map(|a| a.0).collect(),
@@ -167,7 +168,7 @@ impl<T: Element> ShardedReduction<T> {
     }
 
     /// The shape of the result.
-    fn kept(&self) -> Result<Vec<usize>> {
+    pub(super) fn kept(&self) -> Result<Vec<usize>> {
         let picked = self.picked()?;
         let kept = |(a, &d): (usize, &usize)| match (picked.contains(&a), self.keepdims) {
             (false, _) => Some(d),
@@ -221,12 +222,30 @@ impl<T: Element> ShardedReduction<T> {
 }
 
 impl<T: Number> ShardedReduction<T> {
+    /// A reduction that a reproducible group makes in one order.
+    fn number<U: Element>(
+        &self,
+        op: &'static str,
+        (by, join): (ReduceOp, Join),
+        empty: Option<U>,
+        f: impl Fn(Reduction<T>) -> Result<DeviceArray<U>>,
+    ) -> Result<Reduced<U>> {
+        if !self.one_order()? {
+            return self.reduce(op, by, empty, f);
+        }
+        let n: usize = self.input.shape()?.iter().product();
+        if self.reduces_split()? && n > 0 {
+            return self.in_one_order(op, join);
+        }
+        self.reduce(op, by, empty, |part| f(part.reproducible()))
+    }
+
     /// The sum; see [`Reduction::sum`].
     ///
     /// # Errors
     /// As [`Reduction::sum`].
     pub fn sum(&self) -> Result<Reduced<T::Sum>> {
-        self.reduce("sum", ReduceOp::Sum, None, |part| part.sum())
+        self.number("sum", (ReduceOp::Sum, Join::Sum), None, |part| part.sum())
     }
 
     /// The product; see [`Reduction::prod`].
@@ -234,7 +253,7 @@ impl<T: Number> ShardedReduction<T> {
     /// # Errors
     /// As [`Reduction::sum`].
     pub fn prod(&self) -> Result<Reduced<T::Sum>> {
-        self.reduce("prod", ReduceOp::Product, None, |part| part.prod())
+        self.number("prod", (ReduceOp::Product, Join::Prod), None, |part| part.prod())
     }
 
     /// The least element; see [`Reduction::min`].
@@ -243,7 +262,7 @@ impl<T: Number> ShardedReduction<T> {
     /// As [`Reduction::min`].
     pub fn min(&self) -> Result<Reduced<T>> {
         let empty = Some(ReduceOp::Min.identity());
-        self.reduce("min", ReduceOp::Min, empty, |part| part.min())
+        self.number("min", (ReduceOp::Min, Join::Min), empty, |part| part.min())
     }
 
     /// The greatest element; see [`Reduction::max`].
@@ -252,7 +271,7 @@ impl<T: Number> ShardedReduction<T> {
     /// As [`Reduction::min`].
     pub fn max(&self) -> Result<Reduced<T>> {
         let empty = Some(ReduceOp::Max.identity());
-        self.reduce("max", ReduceOp::Max, empty, |part| part.max())
+        self.number("max", (ReduceOp::Max, Join::Max), empty, |part| part.max())
     }
 
     /// The position of the least element in the whole array; see [`Reduction::argmin`].
@@ -311,6 +330,7 @@ impl<T: Number> ShardedReduction<T> {
     /// # Errors
     /// As [`Reduction::mean`].
     pub fn mean(&self) -> Result<Reduced<T::Mean>> {
+        self.not_reproducible("mean")?;
         if !self.reduces_split()? {
             return self.reduce("mean", ReduceOp::Sum, None, |part| part.mean());
         }
@@ -331,6 +351,7 @@ impl<T: Number> ShardedReduction<T> {
     /// # Errors
     /// As [`Reduction::mean`].
     pub fn var(&self, ddof: f64) -> Result<Reduced<T::Mean>> {
+        self.not_reproducible("var")?;
         if !self.reduces_split()? {
             return self.reduce("var", ReduceOp::Sum, None, |part| part.var(ddof));
         }
@@ -417,7 +438,8 @@ macro_rules! short_forms {
                     a.cast::<T::Sum>() * b.cast::<T::Sum>()
                 });
                 let all = product.whole();
-                all.reduce("dot", ReduceOp::Sum, None, |part| renamed(&part.sum()?))?.replicated()
+                let by = (ReduceOp::Sum, Join::Sum);
+                all.number("dot", by, None, |part| renamed(&part.sum()?))?.replicated()
             }
         }
     )*};
