@@ -148,12 +148,6 @@ impl Team {
     pub fn members(&self) -> usize {
         self.devices.len()
     }
-
-    /// Waits for all members, and tells whether the calls so far have succeeded.
-    pub fn check(&self, op: &'static str) -> Result<()> {
-        (0..self.members()).try_for_each(|member| self.outcome_of(op, member))?;
-        self.state().broken.clone().map_or(Ok(()), Err)
-    }
 }
 
 #[cfg(test)]

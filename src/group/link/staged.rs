@@ -10,7 +10,7 @@ use super::super::plan::{Piece, Task};
 use super::super::schedule::Action;
 use super::host::{combining, copy, pointer};
 use crate::backend::Buffer;
-use crate::device::Backing;
+use crate::device::{Backing, DeviceKind};
 use crate::host::eval::SharedOut;
 use crate::opencl::ClDevice;
 use crate::opencl::stream::{Pinned, Ticket};
@@ -88,6 +88,9 @@ fn within(job: &Job, task: &Task, cl: &ClDevice) -> Result<(), Stop> {
 /// closely, for most chunks take microseconds.
 pub(crate) fn wait(job: &Job, worker: usize, member: usize, ticket: &Ticket) -> Result<(), Stop> {
     let begun = Instant::now();
+    // A GPU leaves the processor to us, and a thread that sleeps wakes late: 50 µs for every chunk.
+    let patient = opencl(job, member).is_some_and(|cl| cl.info.kind == DeviceKind::Gpu);
+    let awake = Duration::from_micros(if patient { 2000 } else { 100 });
     while !ticket.done().map_err(|e| job.completion.blame(member, e))? {
         job.done.waits(worker, Some(member));
         match job.go_on() {
@@ -95,7 +98,7 @@ pub(crate) fn wait(job: &Job, worker: usize, member: usize, ticket: &Ticket) -> 
             other => other?,
         }
         match begun.elapsed() {
-            t if t < Duration::from_micros(100) => std::thread::yield_now(),
+            t if t < awake => std::thread::yield_now(),
             t if t < Duration::from_millis(10) => std::thread::sleep(Duration::from_micros(20)),
             _ => std::thread::sleep(Duration::from_micros(500)),
         }
