@@ -308,6 +308,31 @@ impl Device {
         })
     }
 
+    /// Parts of an OpenCL device with `units` compute units each, which work side by side and can be
+    /// members of a group (`clCreateSubDevices`). Mostly CPUs can be divided. A part has the
+    /// device's index, and its own memory pool and programs; it lasts as long as the process.
+    ///
+    /// # Errors
+    /// The host, whose members share its threads anyway; a device that cannot be divided so.
+    pub fn partition(&self, units: usize) -> Result<Vec<Device>> {
+        match self.backing() {
+            #[cfg(feature = "opencl")]
+            Backing::OpenCl(cl) => {
+                let whole = |(info, part)| {
+                    let backing = Backing::OpenCl(Box::new(part));
+                    Device(Arc::new(Inner { index: self.index(), info, backing }))
+                };
+                Ok(cl.partition(units)?.into_iter().map(whole).collect())
+            }
+            Backing::Host(_) => {
+                let text = format!(
+                    "the host has no parts of {units} units: make it several members of a group as it is"
+                );
+                Err(Error::argument("partition", text))
+            }
+        }
+    }
+
     /// Position in [`Device::all`].
     pub fn index(&self) -> usize {
         self.0.index

@@ -430,3 +430,24 @@ fn reproducible_groups() {
         );
     }
 }
+
+/// A CPU through OpenCL can be divided; its parts are members like any others.
+#[test]
+fn parts_of_a_device_are_members() {
+    let told = Device::host().partition(1).unwrap_err().to_string();
+    assert!(told.contains("host"), "{told}");
+    for device in support::opencl_devices() {
+        let Ok(parts) = device.partition(1) else {
+            println!("skipped: {device} is not divided");
+            continue;
+        };
+        assert_eq!(parts.len(), device.info().compute_units);
+        assert!(parts.iter().all(|p| p.info().compute_units == 1 && p != &device));
+        let group = Group::new(parts.into_iter().cycle().take(3)).unwrap();
+        let values = put(&group, &[vec![1.0f32; 1000], vec![2.0; 1000], vec![4.0; 1000]]);
+        assert_eq!(get(group.all_reduce(&values, ReduceOp::Sum)), vec![vec![7.0; 1000]; 3]);
+        assert!(device.partition(0).is_err());
+        assert!(device.partition(1_000_000).is_err());
+        return;
+    }
+}

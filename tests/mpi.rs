@@ -58,7 +58,7 @@ fn ranks() {
         assert_eq!((group.rank(), group.ranks()), (rank, world.size() as usize));
         for n in [0, 1, 2, 37, 4099] {
             numbers(&group, n, |i| i as f32, &[ReduceOp::Sum, ReduceOp::Average, ReduceOp::Max]);
-            numbers(&group, n, |i| i as i64, &[ReduceOp::Sum, ReduceOp::Min, ReduceOp::Xor]);
+            numbers(&group, n, |i| i, &[ReduceOp::Sum, ReduceOp::Min, ReduceOp::Xor]);
             numbers(&group, n, |i| i as u8, &[ReduceOp::Product, ReduceOp::Or]);
             numbers(&group, n, |i| half::f16::from_f32(i as f32), &[ReduceOp::Sum, ReduceOp::Min]);
             numbers(&group, n, |i| i % 2 == 1, &[ReduceOp::And, ReduceOp::Xor]);

@@ -148,7 +148,8 @@ impl Group {
             true => self.len(),
             false => 1,
         };
-        if let Some(combine) = &combine {
+        // Peers build what they need themselves, before anything moves.
+        if let Some(combine) = combine.as_ref().filter(|_| !by_peers) {
             let divides = divisor > 1 && hub.is_none();
             for m in 0..self.len() {
                 link::prepare(op, combine, &plan, divides, m, &self.members()[m]).map_err(of(m))?;

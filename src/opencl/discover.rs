@@ -165,7 +165,7 @@ fn text(id: DeviceId, what: Query) -> String {
     String::from_utf8_lossy(&bytes[..end]).trim().to_string()
 }
 
-fn describe(id: DeviceId, platform: &str) -> DeviceInfo {
+pub(super) fn describe(id: DeviceId, platform: &str) -> DeviceInfo {
     // Raw bytes: the typed form of some answers panics on values it does not know.
     let raw = |q: Query| core::get_device_info_raw(id, q as u32).unwrap_or_default();
     let number = |q: Query| -> u64 {

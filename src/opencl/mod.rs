@@ -5,6 +5,7 @@ mod discover;
 #[cfg(test)]
 mod kernels;
 pub(crate) mod launch;
+mod partition;
 #[cfg(target_os = "linux")]
 pub(crate) mod peer;
 #[cfg(not(target_os = "linux"))]

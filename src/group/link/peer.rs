@@ -47,6 +47,9 @@ struct State {
     short_calls: u32,
     /// Rounds through windows so far.
     rounds: u64,
+    /// Collectives handed over so far, and how many of them are known to have succeeded.
+    handed: u64,
+    checked: u64,
     /// Why the team is of no use any more.
     broken: Option<Error>,
 }
@@ -121,7 +124,8 @@ impl Team {
             control.upload(0, &vec![0; bytes])?;
             controls.push(control);
         }
-        let state = State { calls: 0, short_calls: 0, rounds: 0, broken: None };
+        let state =
+            State { calls: 0, short_calls: 0, rounds: 0, handed: 0, checked: 0, broken: None };
         let windows = OnceLock::new();
         // 128 MiB of windows a member, or less.
         let (window_lines, window_groups) = ((32768 / devices.len()).min(8192), 128);

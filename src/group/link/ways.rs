@@ -7,7 +7,7 @@ use super::super::schedule::Collective;
 use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
-use crate::ops::combine::{Combine, Part, Share};
+use crate::ops::combine::Combine;
 use std::time::Duration;
 #[cfg(feature = "opencl")]
 use {
@@ -15,6 +15,7 @@ use {
     crate::backend::Buffer,
     crate::device::Backing,
     crate::opencl::watch::Noted,
+    crate::ops::combine::{Part, Share},
     std::sync::{Arc, OnceLock},
 };
 
@@ -68,6 +69,7 @@ impl Whole<'_> {
         }
     }
 
+    #[cfg(feature = "opencl")]
     fn divide(&self) -> Result<()> {
         let Some(combine) = self.combine.filter(|_| self.divisor > 1) else { return Ok(()) };
         let sizes = self.blocks().unwrap_or_default();
@@ -131,8 +133,8 @@ impl Ways {
         {
             let team = peers.team.clone();
             let op = call.op;
-            let done = done.and_then(|()| call.divide());
-            return Some(done.map(|()| Box::new(move || team.check(op)) as Check));
+            let done = done.and_then(|n| call.divide().map(|()| n));
+            return Some(done.map(|n| Box::new(move || team.check_until(op, n)) as Check));
         }
         let _ = (members, call);
         None
@@ -141,7 +143,8 @@ impl Ways {
 
 #[cfg(feature = "opencl")]
 impl Peers {
-    fn run(&self, members: &[Device], call: &Whole<'_>) -> Option<Result<()>> {
+    /// The number of the call in the team.
+    fn run(&self, members: &[Device], call: &Whole<'_>) -> Option<Result<u64>> {
         let blocks = call.blocks()?;
         let ins: Vec<Option<Slot<'_>>> = call
             .stores
@@ -165,13 +168,13 @@ impl Peers {
         };
         let run = || {
             let before = members.iter().map(position).collect::<Result<Vec<u64>>>()?;
-            self.team.run(&asked)?;
+            let number = self.team.run(&asked)?;
             for ((device, note), since) in members.iter().zip(&self.notes).zip(before) {
                 if let Backing::OpenCl(cl) = device.backing() {
                     cl.watch(since, note);
                 }
             }
-            Ok(())
+            Ok(number)
         };
         Some(run())
     }

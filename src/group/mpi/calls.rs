@@ -283,7 +283,7 @@ impl MpiGroup {
         root: usize,
     ) -> Result<Vec<DeviceArray<T>>> {
         const OP: &str = "broadcast";
-        let (given, mut room, rank, _) = self.from_root(OP, array, root, |shape| shape.to_vec())?;
+        let (given, mut room, rank, _) = self.received(OP, array, root, |shape| shape.to_vec())?;
         let n = room.len();
         let at = room.ptr();
         if let Some(staged) = given {
@@ -310,7 +310,7 @@ impl MpiGroup {
         let own_rows =
             |shape: &[usize]| self.shares(even(rows(shape), self.len()))[self.rank()].iter().sum();
         let (given, mut room, rank, shape) =
-            self.from_root(OP, array, root, |shape| with_rows(shape, own_rows(shape)))?;
+            self.received(OP, array, root, |shape| with_rows(shape, own_rows(shape)))?;
         let shares = self.shares(even(rows(&shape), self.len()));
         let counts: Vec<usize> =
             shares.iter().map(|s| s.iter().sum::<usize>() * row(&shape)).collect();
@@ -322,7 +322,7 @@ impl MpiGroup {
     /// The root's array where it is, room for what this rank gets, the root's rank, and the shape of the
     /// array.
     #[allow(clippy::type_complexity, reason = "four things that belong to one call")]
-    fn from_root<T: Element>(
+    fn received<T: Element>(
         &self,
         op: &'static str,
         array: Option<&DeviceArray<T>>,

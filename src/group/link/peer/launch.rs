@@ -97,13 +97,16 @@ impl Team {
         device.copy_block(src, from.offset * size, dst, to.offset * size, n * size)
     }
 
-    /// Hands a collective over to all members and returns at once.
+    /// Hands a collective over to all members and returns at once, with the number of such calls so far.
     ///
     /// # Errors
     /// Slots that do not fit the collective, before anything is enqueued; out of memory; a failure
     /// of a driver, or an earlier one of the team.
-    pub fn run(&self, call: &Call<'_>) -> Result<()> {
-        self.run_as(call, None)
+    pub fn run(&self, call: &Call<'_>) -> Result<u64> {
+        self.run_as(call, None)?;
+        let mut state = self.state();
+        state.handed += 1;
+        Ok(state.handed)
     }
 
     /// Takes memory for reached by all members, or not, without asking it.

@@ -32,8 +32,20 @@ impl Team {
         self.told(op, member, u64::from_le_bytes(word))
     }
 
+    /// Waits for all members, and tells whether the first `handed` collectives have succeeded, which often
+    /// is known since somebody asked for later ones.
+    pub fn check_until(&self, op: &'static str, handed: u64) -> Result<()> {
+        let state = self.state();
+        if state.broken.is_none() && state.checked >= handed {
+            return Ok(());
+        }
+        drop(state);
+        self.check(op)
+    }
+
     /// Waits for all members, and tells whether the calls so far have succeeded.
     pub fn check(&self, op: &'static str) -> Result<()> {
+        let handed = self.state().handed;
         let devices = self.opencl(op)?;
         // All are asked before any is waited for.
         let mut asked = Vec::with_capacity(devices.len());
@@ -61,7 +73,12 @@ impl Team {
         for (member, answer) in answers.into_iter().enumerate() {
             self.told(op, member, answer?)?;
         }
-        self.state().broken.clone().map_or(Ok(()), Err)
+        let mut state = self.state();
+        if let Some(broken) = &state.broken {
+            return Err(broken.clone());
+        }
+        state.checked = state.checked.max(handed);
+        Ok(())
     }
 
     /// What a member's status means.
