@@ -384,22 +384,27 @@ impl Group {
         self.is_member(OP, "sender", from)?;
         self.is_member(OP, "receiver", to)?;
         self.on_member(OP, array, from)?;
-        // Of a matrix of counts with one that is not 0, one transfer is left.
         let p = self.len();
+        let shape = |m: usize| (m == to).then(|| array.shape().to_vec());
+        let request = |collective, counts| Request {
+            op: OP,
+            collective,
+            inputs: self.only(from, array),
+            counts,
+            shapes: (0..p).map(shape).collect(),
+            operator: None,
+        };
+        if from != to && self.settings.algorithm.is_none() && self.has_peers() {
+            // The receiver gathers one block, from the sender's memory.
+            let mut blocks = vec![0; p];
+            blocks[from] = array.len();
+            return self.start(request(Collective::Gather { root: to }, Counts::Blocks(blocks)));
+        }
+        // Of a matrix of counts with one that is not 0, one transfer is left.
         let mut counts = vec![vec![0; p]; p];
         counts[from][to] = array.len();
-        let shape = |m: usize| (m == to).then(|| array.shape().to_vec());
-        self.start_with(
-            Some(super::schedule::Algorithm::Pairwise),
-            Request {
-                op: OP,
-                collective: Collective::AllToAll,
-                inputs: self.only(from, array),
-                counts: Counts::Pairs(counts),
-                shapes: (0..p).map(shape).collect(),
-                operator: None,
-            },
-        )
+        let pairwise = Some(super::schedule::Algorithm::Pairwise);
+        self.start_with(pairwise, request(Collective::AllToAll, Counts::Pairs(counts)))
     }
 
     /// Returns when every member has done all that it and its device were given before.
