@@ -2,7 +2,6 @@
 
 use super::{STATUS_AT, Team};
 use crate::error::{Error, ErrorKind, Result};
-use crate::opencl::stream::Ticket;
 use crate::opencl::watch::Noted;
 use std::sync::Arc;
 
@@ -46,33 +45,7 @@ impl Team {
     /// Waits for all members, and tells whether the calls so far have succeeded.
     pub fn check(&self, op: &'static str) -> Result<()> {
         let handed = self.state().handed;
-        let devices = self.opencl(op)?;
-        // All are asked before any is waited for.
-        let mut asked = Vec::with_capacity(devices.len());
-        for (device, control) in devices.iter().zip(&self.controls) {
-            let pinned = device.pinned(op, 8)?;
-            // SAFETY: pinned memory of eight bytes and more, which goes back only when the ticket is
-            // done; the team has the control blocks, whose status only kernels before this write.
-            let ticket = unsafe { device.start_download(op, control, STATUS_AT, pinned.ptr(), 8) };
-            asked.push((device, pinned, ticket));
-        }
-        let mut answers = Vec::with_capacity(asked.len());
-        for (device, pinned, ticket) in asked {
-            // Kernels end by themselves, and with them this.
-            let answer = loop {
-                match ticket.as_ref().map_err(Clone::clone).and_then(Ticket::done) {
-                    Ok(false) => std::thread::yield_now(),
-                    // SAFETY: eight bytes, which the device has written.
-                    Ok(true) => break Ok(unsafe { pinned.ptr().cast::<u64>().read() }),
-                    Err(e) => break Err(e),
-                }
-            };
-            device.unpin(pinned);
-            answers.push(answer);
-        }
-        for (member, answer) in answers.into_iter().enumerate() {
-            self.told(op, member, answer?)?;
-        }
+        (0..self.members()).try_for_each(|member| self.outcome_of(op, member))?;
         let mut state = self.state();
         if let Some(broken) = &state.broken {
             return Err(broken.clone());

@@ -7,6 +7,7 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Element};
 use crate::group::schedule::Collective;
+use crate::opencl::ClDevice;
 use half::{bf16, f16};
 use std::time::Duration;
 
@@ -330,6 +331,12 @@ fn mistakes_are_told_before_anything_moves() {
 #[test]
 fn a_member_that_does_not_come_is_told() {
     for device in devices() {
+        if super::opencl(&device).is_some_and(ClDevice::short_loops) {
+            // Mesa 22.3 says itself that it takes arguments chosen by a branch for uniform, "results may be
+            // incorrect", and drops the stores that tell. Teams are never made of it.
+            println!("skipped: {device}");
+            continue;
+        }
         // Members of one device run one after another: the first waits for the second in vain.
         for (n, reached) in [(90_000, true), (90_000, false), (100, true)] {
             let team = Team::new(&[device.clone(), device.clone()]).unwrap();
