@@ -35,6 +35,13 @@ typedef float clan_word;
 #define CLAN_ANY 6
 #define CLAN_ALL 7
 
+// Compilers warn of integers that are compared with themselves.
+#if CLAN_IS_FLOAT
+#define CLAN_IS_NAN(x) ((x) != (x))
+#else
+#define CLAN_IS_NAN(x) 0
+#endif
+
 // ---- The operators: identity, push one element, join two accumulators, give the result. --------
 // `clan_word` is the type that values are accumulated in.
 
@@ -83,7 +90,7 @@ static inline clan_acc clan_identity(void) { return CLAN_LEAST; }
 #endif
 // NaN wins over everything.
 static inline clan_acc clan_join(const clan_acc a, const clan_acc b) {
-  return (CLAN_BEFORE(a, b) || a != a) ? a : b;
+  return (CLAN_BEFORE(a, b) || CLAN_IS_NAN(a)) ? a : b;
 }
 static inline void clan_push(clan_acc* a, const clan_word x, const clan_ix r) { *a = clan_join(*a, x); }
 static inline clan_word clan_finish(const clan_acc a, const clan_word divisor) { return a; }
@@ -101,13 +108,13 @@ typedef struct { clan_word v; clan_ix i; } clan_acc;
 static inline clan_acc clan_identity(void) { const clan_acc a = {CLAN_WORST, CLAN_NOWHERE}; return a; }
 // A work-item sees positions in rising order, so the first of equals and the first NaN stay.
 static inline void clan_push(clan_acc* a, const clan_word x, const clan_ix r) {
-  if ((CLAN_BEFORE(x, a->v) || x != x) && a->v == a->v) {
+  if ((CLAN_BEFORE(x, a->v) || CLAN_IS_NAN(x)) && !CLAN_IS_NAN(a->v)) {
     a->v = x;
     a->i = r;
   }
 }
 static inline clan_acc clan_join(const clan_acc a, const clan_acc b) {
-  const int an = a.v != a.v, bn = b.v != b.v;
+  const int an = CLAN_IS_NAN(a.v), bn = CLAN_IS_NAN(b.v);
   if (an || bn) return (an && (!bn || a.i < b.i)) ? a : b;
   return (CLAN_BEFORE(a.v, b.v) || (a.v == b.v && a.i < b.i)) ? a : b;
 }
