@@ -101,10 +101,12 @@ impl Completion {
     /// As [`Completion::wait`], for results that the host is to believe.
     pub fn verified(&self) -> Result<()> {
         self.wait()?;
-        let check = self.state().check.take();
+        let check = self.state().check.clone();
         let Some(check) = check else { return self.wait() };
+        // It stays until its answer is known: who asks meanwhile waits as well.
         let outcome = check();
         let mut state = self.state();
+        state.check = None;
         state.seconds = self.start.elapsed().as_secs_f64();
         state.outcome = Some(outcome.clone());
         outcome

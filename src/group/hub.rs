@@ -187,13 +187,13 @@ fn on_host(job: &Job, item: &Item) -> Result<(), Stop> {
     use super::cut::{At, Region};
     let input = |&(member, offset): &(usize, usize)| {
         let part = job.part(member, At { region: Region::Input, offset })?;
-        Ok(super::link::pointer(part, job.size))
+        Ok(part.host(job.size))
     };
     let sources = item.sources.iter().map(input).collect::<Result<Vec<_>, Stop>>()?;
     let mut targets = Vec::with_capacity(item.targets.len());
     for t in &item.targets {
         let part = job.part(t.member, At { region: Region::Result, offset: t.offset })?;
-        targets.push((t.after, super::link::pointer(part, job.size)));
+        targets.push((t.after, part.host(job.size)));
     }
     Chunk { sources: &sources, targets: &targets, len: item.len }.combine(job);
     Ok(())

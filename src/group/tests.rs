@@ -1,6 +1,7 @@
 //! Collectives over host members, against plain loops over vectors. Floats are small integers, so
 //! that any order of combining is exact.
 
+use super::schedule::tests::ALGORITHMS;
 use super::schedule::{Algorithm as A, Collective as C, Schedule};
 use super::*;
 use crate::array::DeviceArray;
@@ -8,22 +9,10 @@ use crate::element::Element;
 
 const HOST: fn() -> Device = Device::host;
 
-const ALGORITHMS: [A; 14] = [
-    A::Hub,
-    A::Star,
-    A::Tree { radix: 2 },
-    A::Tree { radix: 3 },
-    A::Tree { radix: 8 },
-    A::Chain { segments: 1 },
-    A::Chain { segments: 2 },
-    A::Chain { segments: 5 },
-    A::Ring,
-    A::Doubling,
-    A::Halving,
-    A::ScatterGather,
-    A::Pairwise,
-    A::Bruck,
-];
+/// All that have a schedule, and the hub.
+fn algorithms() -> impl Iterator<Item = A> {
+    std::iter::once(A::Hub).chain(ALGORITHMS)
+}
 
 fn hosts(p: usize) -> Group {
     Group::new(vec![HOST(); p]).unwrap()
@@ -171,7 +160,7 @@ fn every_collective_by_every_algorithm() {
     let mut made = 0;
     for p in 1..=9 {
         let group = hosts(p);
-        for a in ALGORITHMS {
+        for a in algorithms() {
             let group = group.with_algorithm(a);
             for root in [0, p / 2, p - 1] {
                 for (k, c) in collectives(root).into_iter().enumerate() {
@@ -248,7 +237,7 @@ fn mixed() -> Vec<Group> {
 fn devices_by_every_algorithm() {
     for group in mixed() {
         let p = group.len();
-        for a in ALGORITHMS {
+        for a in algorithms() {
             // Chunks of 64 elements: the lengths below are several.
             let group = group.with_algorithm(a).with_chunk(256);
             for c in collectives(p - 1) {
@@ -405,7 +394,7 @@ fn plans_never_wait_in_a_circle() {
     use super::plan::Plan;
     let mut made = 0;
     for p in [2, 3, 5, 8, 12, 17, 33] {
-        for a in ALGORITHMS {
+        for a in algorithms() {
             for c in collectives(p / 3) {
                 let Some(s) = Schedule::new(c, a, p) else { continue };
                 let n = 10 * p + 3;

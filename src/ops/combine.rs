@@ -230,16 +230,12 @@ impl Combine {
         fn wide<T: Real>(by: Join) -> impl Fn(T, T) -> T {
             move |a, b| T::join(by, a, b).settle()
         }
-        let (by, text) = match op {
-            ReduceOp::Sum => (Join::Sum, "clan_t v = a + b;"),
-            ReduceOp::Product => (Join::Prod, "clan_t v = a * b;"),
-            ReduceOp::Min => {
-                (Join::Min, "clan_t v = a != a || a < b || (a == b && signbit(a)) ? a : b;")
-            }
-            ReduceOp::Max => {
-                (Join::Max, "clan_t v = a != a || a > b || (a == b && !signbit(a)) ? a : b;")
-            }
-            _ => return None,
+        let by = Join::of(op)?;
+        let text = match by {
+            Join::Sum => "clan_t v = a + b;",
+            Join::Prod => "clan_t v = a * b;",
+            Join::Min => "clan_t v = a != a || a < b || (a == b && signbit(a)) ? a : b;",
+            Join::Max => "clan_t v = a != a || a > b || (a == b && !signbit(a)) ? a : b;",
         };
         let half = move |a: f32, b: f32| wide::<f32>(by)(a, b);
         let (host, nan) = match dtype {
@@ -368,7 +364,8 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn host(&self, size: usize) -> SharedOut {
+    /// The first byte, of host memory.
+    pub fn host(&self, size: usize) -> SharedOut {
         let start = self.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
         SharedOut(start.wrapping_add(self.offset * size).cast_mut())
     }

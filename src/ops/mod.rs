@@ -8,6 +8,7 @@ pub(crate) mod linalg;
 pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod reduce;
+pub(crate) mod reduction;
 pub(crate) mod reproducible;
 
 use crate::device::{Backing, Device};

@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::element::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::node::Node;
+use crate::group::ReduceOp;
 use crate::host::eval::SharedOut;
 use crate::layout::{Dims, Layout, Strides};
 use crate::ops::{copy, map};
@@ -35,6 +36,19 @@ pub(crate) enum Join {
     Prod = 1,
     Min = 2,
     Max = 3,
+}
+
+impl Join {
+    /// The operator of collectives, if it is one of these.
+    pub fn of(op: ReduceOp) -> Option<Join> {
+        match op {
+            ReduceOp::Sum => Some(Join::Sum),
+            ReduceOp::Product => Some(Join::Prod),
+            ReduceOp::Min => Some(Join::Min),
+            ReduceOp::Max => Some(Join::Max),
+            _ => None,
+        }
+    }
 }
 
 /// A float that blocks are made of.

@@ -8,7 +8,7 @@ use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::{DType, Element, Float, Number};
 use crate::error::{ErrorKind, Result};
-use crate::ops::reduce::Reduction;
+use crate::ops::reduction::Reduction;
 use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, IxDyn};
 

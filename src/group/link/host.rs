@@ -37,7 +37,7 @@ fn apply(
             job.crew(n, || combining(op, combine, action, from, own, to, n))
         }
         _ => {
-            copy(job, pointer(from, job.size), pointer(to, job.size), n * job.size);
+            copy(job, from.host(job.size), to.host(job.size), n * job.size);
             Ok(())
         }
     }
@@ -54,12 +54,6 @@ pub(super) fn combining(
 ) -> Result<()> {
     let (a, b) = if action == Action::Before { (from, own) } else { (own, from) };
     Combining { op, combine, out, a, b, n }.run()
-}
-
-/// The first byte of a part of host memory.
-pub(crate) fn pointer(part: Part<'_>, size: usize) -> SharedOut {
-    let start = part.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-    SharedOut(start.wrapping_add(part.offset * size).cast_mut())
 }
 
 /// Copies bytes that do not overlap.

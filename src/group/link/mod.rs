@@ -17,7 +17,6 @@ pub(crate) mod relay;
 mod staged;
 mod ways;
 
-pub(crate) use host::pointer;
 pub(crate) use ways::{Check, Ways, Whole};
 
 use super::engine::{Job, Stop};

@@ -7,7 +7,6 @@
 use super::super::cut::{At, Region};
 use super::super::engine::{Job, Stop};
 use super::super::hub::{Chunk, Item};
-use super::pointer;
 use super::staged::{chunk_bytes, opencl, wait};
 use crate::host::eval::SharedOut;
 use crate::opencl::stream::{Pinned, Ticket};
@@ -129,7 +128,7 @@ impl Relay<'_> {
                 Some(_) => SharedOut(self.pinned(slot, &mut next, member, cut.len * size)?),
                 None => {
                     let at = At { region: Region::Input, offset: offset + cut.skip };
-                    pointer(job.part(member, at)?, size)
+                    job.part(member, at)?.host(size)
                 }
             });
         }
@@ -141,7 +140,7 @@ impl Relay<'_> {
         for t in &cut.item.targets {
             if opencl(job, t.member).is_none() {
                 let at = At { region: Region::Result, offset: t.offset + cut.skip };
-                targets.push((t.after, pointer(job.part(t.member, at)?, size)));
+                targets.push((t.after, job.part(t.member, at)?.host(size)));
                 continue;
             }
             let from = match shared {

@@ -8,7 +8,7 @@
 use super::super::engine::{Job, Stop};
 use super::super::plan::{Piece, Task};
 use super::super::schedule::Action;
-use super::host::{combining, copy, pointer};
+use super::host::{combining, copy};
 use crate::backend::Buffer;
 use crate::device::{Backing, DeviceKind};
 use crate::host::eval::SharedOut;
@@ -201,7 +201,7 @@ impl Flight<'_> {
         let from = self.part(self.from, chunk.piece.from, chunk.skip)?;
         let target = match &self.pinned[slot] {
             Some(pinned) => pinned.ptr(),
-            None => pointer(self.part(self.to, chunk.piece.to, chunk.skip)?, size).0,
+            None => self.part(self.to, chunk.piece.to, chunk.skip)?.host(size).0,
         };
         let (at, bytes) = (from.offset * size, chunk.len * size);
         // SAFETY: the slot, or the receiver's part, has room for the chunk and is this task's alone;
@@ -223,20 +223,20 @@ impl Flight<'_> {
         let (job, op, size) = (self.job, self.job.completion.op(), self.job.size);
         let source = match &self.pinned[slot] {
             Some(pinned) => SharedOut(pinned.ptr()),
-            None => pointer(self.part(self.from, chunk.piece.from, chunk.skip)?, size),
+            None => self.part(self.from, chunk.piece.from, chunk.skip)?.host(size),
         };
         let to = self.part(self.to, chunk.piece.to, chunk.skip)?;
         let Some(cl) = opencl(job, self.to) else {
             if let Some(combine) = job.combine.as_ref().filter(|_| combines) {
-                let own = pointer(self.part(self.to, chunk.piece.own, chunk.skip)?, size);
+                let own = self.part(self.to, chunk.piece.own, chunk.skip)?.host(size);
                 let (a, b) = match task.action {
                     Action::Before => (source, own),
                     _ => (own, source),
                 };
-                let to = pointer(to, size);
+                let to = to.host(size);
                 job.crew(chunk.len, || host_combine(combine, a, b, to, chunk.len));
             } else if self.pinned[slot].is_some() {
-                copy(job, source, pointer(to, size), chunk.len * size);
+                copy(job, source, to.host(size), chunk.len * size);
             }
             return Ok(());
         };

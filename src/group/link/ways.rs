@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
 use crate::ops::combine::Combine;
+use std::sync::Arc;
 use std::time::Duration;
 #[cfg(feature = "opencl")]
 use {
@@ -16,7 +17,7 @@ use {
     crate::device::Backing,
     crate::opencl::watch::Noted,
     crate::ops::combine::{Part, Share},
-    std::sync::{Arc, OnceLock},
+    std::sync::OnceLock,
 };
 
 /// What the links of a group keep between its calls.
@@ -34,7 +35,7 @@ struct Peers {
 }
 
 /// Looks whether a call that was handed over has succeeded; waits for it.
-pub(crate) type Check = Box<dyn Fn() -> Result<()> + Send + Sync>;
+pub(crate) type Check = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// A collective, checked and with memory for its results.
 #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "the host has one link"))]
@@ -134,7 +135,7 @@ impl Ways {
             let team = peers.team.clone();
             let op = call.op;
             let done = done.and_then(|n| call.divide().map(|()| n));
-            return Some(done.map(|n| Box::new(move || team.check_until(op, n)) as Check));
+            return Some(done.map(|n| Arc::new(move || team.check_until(op, n)) as Check));
         }
         let _ = (members, call);
         None

@@ -9,7 +9,9 @@
 //! arguments, or asks for something else than the others, makes the call fail on all of them before MPI
 //! moves elements. The loss of a rank is MPI's to tell.
 
-mod calls;
+mod agree;
+mod moves;
+mod reduce;
 mod staged;
 mod wire;
 

@@ -383,4 +383,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::group) mod tests;

@@ -2,12 +2,13 @@ use super::*;
 use Algorithm as A;
 use Collective as C;
 
-const ALGORITHMS: [A; 12] = [
+pub(in crate::group) const ALGORITHMS: [A; 13] = [
     A::Star,
     A::Tree { radix: 2 },
     A::Tree { radix: 3 },
     A::Tree { radix: 8 },
     A::Chain { segments: 1 },
+    A::Chain { segments: 2 },
     A::Chain { segments: 5 },
     A::Ring,
     A::Doubling,

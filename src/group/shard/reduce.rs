@@ -8,7 +8,7 @@ use crate::element::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::group::ReduceOp;
-use crate::ops::reduce::Reduction;
+use crate::ops::reduction::Reduction;
 use crate::ops::reproducible::Join;
 use ndarray::{ArrayD, Axis};
 
@@ -226,7 +226,7 @@ impl<T: Number> ShardedReduction<T> {
     fn number<U: Element>(
         &self,
         op: &'static str,
-        (by, join): (ReduceOp, Join),
+        by: ReduceOp,
         empty: Option<U>,
         f: impl Fn(Reduction<T>) -> Result<DeviceArray<U>>,
     ) -> Result<Reduced<U>> {
@@ -234,7 +234,7 @@ impl<T: Number> ShardedReduction<T> {
             return self.reduce(op, by, empty, f);
         }
         let n: usize = self.input.shape()?.iter().product();
-        if self.reduces_split()? && n > 0 {
+        if let (true, Some(join)) = (self.reduces_split()? && n > 0, Join::of(by)) {
             return self.in_one_order(op, join);
         }
         self.reduce(op, by, empty, |part| f(part.reproducible()))
@@ -245,7 +245,7 @@ impl<T: Number> ShardedReduction<T> {
     /// # Errors
     /// As [`Reduction::sum`].
     pub fn sum(&self) -> Result<Reduced<T::Sum>> {
-        self.number("sum", (ReduceOp::Sum, Join::Sum), None, |part| part.sum())
+        self.number("sum", ReduceOp::Sum, None, |part| part.sum())
     }
 
     /// The product; see [`Reduction::prod`].
@@ -253,7 +253,7 @@ impl<T: Number> ShardedReduction<T> {
     /// # Errors
     /// As [`Reduction::sum`].
     pub fn prod(&self) -> Result<Reduced<T::Sum>> {
-        self.number("prod", (ReduceOp::Product, Join::Prod), None, |part| part.prod())
+        self.number("prod", ReduceOp::Product, None, |part| part.prod())
     }
 
     /// The least element; see [`Reduction::min`].
@@ -262,7 +262,7 @@ impl<T: Number> ShardedReduction<T> {
     /// As [`Reduction::min`].
     pub fn min(&self) -> Result<Reduced<T>> {
         let empty = Some(ReduceOp::Min.identity());
-        self.number("min", (ReduceOp::Min, Join::Min), empty, |part| part.min())
+        self.number("min", ReduceOp::Min, empty, |part| part.min())
     }
 
     /// The greatest element; see [`Reduction::max`].
@@ -271,7 +271,7 @@ impl<T: Number> ShardedReduction<T> {
     /// As [`Reduction::min`].
     pub fn max(&self) -> Result<Reduced<T>> {
         let empty = Some(ReduceOp::Max.identity());
-        self.number("max", (ReduceOp::Max, Join::Max), empty, |part| part.max())
+        self.number("max", ReduceOp::Max, empty, |part| part.max())
     }
 
     /// The position of the least element in the whole array; see [`Reduction::argmin`].
@@ -438,8 +438,7 @@ macro_rules! short_forms {
                     a.cast::<T::Sum>() * b.cast::<T::Sum>()
                 });
                 let all = product.whole();
-                let by = (ReduceOp::Sum, Join::Sum);
-                all.number("dot", by, None, |part| renamed(&part.sum()?))?.replicated()
+                all.number("dot", ReduceOp::Sum, None, |part| renamed(&part.sum()?))?.replicated()
             }
         }
     )*};

@@ -1,152 +1,23 @@
-//! The collectives of groups over ranks.
+//! The collectives of groups over ranks that only move.
 
 use super::MpiGroup;
-use super::staged::{Room, Staged, To, reduce, scan_before};
-use crate::array::{DeviceArray, RawArray};
+use super::agree::{Header, digest, first, shape_digest};
+use super::staged::{Room, Staged};
+use crate::array::DeviceArray;
 use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::cut::even;
 use crate::group::start::{row, rows, with_rows};
-use crate::group::{Operator, ReduceOp};
-use crate::layout::Layout;
-use crate::ops::combine::{Combine, Combining, Part};
-use std::sync::Arc;
-
-/// What every rank tells before MPI moves elements: a call that would not fit fails on all of them.
-#[derive(Clone, Copy, Default)]
-struct Header {
-    operator: u64,
-    root: u64,
-    /// What must be the same everywhere.
-    shape: u64,
-    /// What may differ: rows.
-    rows: u64,
-}
-
-/// FNV-1a: ranks compare names and shapes by it.
-fn digest(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    bytes
-        .into_iter()
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn shape_digest(shape: &[usize]) -> u64 {
-    digest(shape.iter().flat_map(|n| n.to_le_bytes()))
-}
 
 /// Most axes of an array that comes from another rank.
 const AXES: usize = 16;
 
-/// Collectives. All ranks make the same calls in the same order.
+/// Collectives that only move. All ranks make the same calls in the same order.
 ///
 /// Arrays and results are those of this rank's members, in their order; roots are numbered among all
-/// members. Everything else is as in [`Group`](crate::Group), but for the waiting: results are complete when
-/// the call returns.
+/// members. Everything else is as in [`Group`](crate::Group), but for the waiting: results are complete
+/// when the call returns.
 impl MpiGroup {
-    /// Agrees with the other ranks on a call: what this rank has prepared, and the headers of all.
-    fn agree<T: Element, X>(
-        &self,
-        op: &'static str,
-        header: Header,
-        prepared: Result<X>,
-    ) -> Result<(X, Vec<Header>)> {
-        let Header { operator, root, shape, rows } = header;
-        let name = digest(op.bytes());
-        let mine =
-            [u64::from(prepared.is_ok()), name, T::DTYPE as u64, operator, root, shape, rows];
-        let all = self.wire.all_gather_words(op, mine)?;
-        let prepared = prepared?;
-        if let Some(rank) = all.iter().position(|words| words[0] == 0) {
-            let text = format!("rank {rank} refused its part of the call, and says why itself");
-            return Err(Error::new(ErrorKind::Argument, op, text));
-        }
-        let what = [
-            "",
-            "another collective",
-            "another element type",
-            "another operator",
-            "another root",
-            "another shape",
-        ];
-        for (k, what) in what.iter().enumerate().skip(1) {
-            if let Some(rank) = all.iter().position(|words| words[k] != all[0][k]) {
-                let text = format!("rank {rank} calls it with {what} than rank 0");
-                return Err(Error::new(ErrorKind::Argument, op, text));
-            }
-        }
-        let headers = all
-            .into_iter()
-            .map(|[_, _, _, operator, root, shape, rows]| Header { operator, root, shape, rows })
-            .collect();
-        Ok((prepared, headers))
-    }
-
-    fn room<T: Element>(&self, op: &'static str, shape: &[usize]) -> Result<Room> {
-        Room::new(op, &self.host, shape, T::DTYPE)
-    }
-
-    /// What is on the host, on every member of this rank.
-    fn fan_out<T: Element>(&self, staged: Staged) -> Result<Vec<DeviceArray<T>>> {
-        let array: DeviceArray<T> = staged.into_array();
-        match self.local.members() {
-            [only] => Ok(vec![array.to_device(only)?]),
-            _ => Ok(self.relay.broadcast(&array, 0)?.wait()?.split_off(1)),
-        }
-    }
-
-    /// Ranges of rows of what is on the host, one a member of this rank.
-    fn deal_out<T: Element>(
-        &self,
-        staged: Staged,
-        counts: &[usize],
-    ) -> Result<Vec<DeviceArray<T>>> {
-        let array: DeviceArray<T> = staged.into_array();
-        let counts: Vec<usize> = std::iter::once(0).chain(counts.iter().copied()).collect();
-        Ok(self.relay.scatter_v(&array, &counts, 0)?.wait()?.split_off(1))
-    }
-
-    /// The rank's members' arrays combined, on the host.
-    fn combined<T: Element>(
-        &self,
-        op: &'static str,
-        parts: &[DeviceArray<T>],
-        operator: &Operator<T>,
-    ) -> Result<(Staged, Arc<Combine>)> {
-        self.local.fits(op, parts)?;
-        self.local.one_shape(op, parts)?;
-        let combine = operator.combine(op)?;
-        let array = match parts {
-            [only] => only.clone(),
-            _ => first(self.local.reduce(parts, 0, whole(operator))?.wait()?, op)?,
-        };
-        Ok((Staged::of(&self.host, &array)?, combine))
-    }
-
-    /// What a reducing call says to the other ranks.
-    fn reducing<T: Element>(
-        operator: &Operator<T>,
-        parts: &[DeviceArray<T>],
-        root: usize,
-    ) -> Header {
-        let shape = parts.first().map_or(0, |part| shape_digest(part.shape()));
-        let operator = match operator {
-            Operator::Own(own) => digest(own.name().bytes()),
-            Operator::User(user) => digest(user.name().bytes()),
-        };
-        Header { operator, shape, root: root as u64, rows: 0 }
-    }
-
-    /// The rank and the number there of a root.
-    fn root(&self, op: &'static str, what: &str, member: usize) -> Result<(usize, usize)> {
-        self.place(member).ok_or_else(|| {
-            let text = format!(
-                "{what} {member} is none of the {} members of all ranks; they are numbered from 0",
-                self.len()
-            );
-            Error::new(ErrorKind::Index, op, text)
-        })
-    }
-
     /// Waits until all ranks have come here.
     ///
     /// # Errors
@@ -154,123 +25,6 @@ impl MpiGroup {
     pub fn barrier(&self) -> Result<()> {
         self.local.barrier()?;
         self.wire.barrier("barrier")
-    }
-
-    /// Every member gets the arrays of all members combined.
-    ///
-    /// # Errors
-    /// As [`Group::all_reduce`](crate::Group::all_reduce); a rank that calls something else, or refuses its part.
-    pub fn all_reduce<T: Element>(
-        &self,
-        parts: &[DeviceArray<T>],
-        operator: impl Into<Operator<T>>,
-    ) -> Result<Vec<DeviceArray<T>>> {
-        const OP: &str = "all_reduce";
-        let operator = operator.into();
-        let header = Self::reducing(&operator, parts, 0);
-        let prepared = self.combined(OP, parts, &operator).and_then(|(x, combine)| {
-            let y = self.room::<T>(OP, x.shape())?;
-            Ok((x, y, combine))
-        });
-        let ((x, mut y, combine), _) = self.agree::<T, _>(OP, header, prepared)?;
-        reduce(OP, &self.wire, (&x, &mut y), &combine, &To::All)?;
-        self.averaged(OP, &operator, &combine, &y)?;
-        self.fan_out(y.full())
-    }
-
-    /// As [`MpiGroup::all_reduce`], in place of the arrays, which stay as they are when it fails.
-    ///
-    /// # Errors
-    /// As [`MpiGroup::all_reduce`].
-    pub fn all_reduce_in_place<T: Element>(
-        &self,
-        parts: &mut [DeviceArray<T>],
-        operator: impl Into<Operator<T>>,
-    ) -> Result<()> {
-        let results = self.all_reduce(parts, operator)?;
-        parts.iter_mut().zip(results).for_each(|(part, result)| *part = result);
-        Ok(())
-    }
-
-    fn averaged<T: Element>(
-        &self,
-        op: &'static str,
-        operator: &Operator<T>,
-        combine: &Combine,
-        y: &Room,
-    ) -> Result<()> {
-        match operator.averages() {
-            true => y.share(op, combine, self.len()),
-            false => Ok(()),
-        }
-    }
-
-    /// The arrays of all members combined, for the root alone: its rank gets the result.
-    ///
-    /// # Errors
-    /// As [`MpiGroup::all_reduce`]; a root that is no member.
-    pub fn reduce<T: Element>(
-        &self,
-        parts: &[DeviceArray<T>],
-        root: usize,
-        operator: impl Into<Operator<T>>,
-    ) -> Result<Option<DeviceArray<T>>> {
-        const OP: &str = "reduce";
-        let operator = operator.into();
-        let header = Self::reducing(&operator, parts, root);
-        let prepared = self.root(OP, "root", root).and_then(|place| {
-            let (x, combine) = self.combined(OP, parts, &operator)?;
-            let shape = if place.0 == self.rank() { x.shape().to_vec() } else { vec![0] };
-            let y = self.room::<T>(OP, &shape)?;
-            Ok((x, y, combine, place))
-        });
-        let ((x, mut y, combine, (rank, member)), _) = self.agree::<T, _>(OP, header, prepared)?;
-        reduce(OP, &self.wire, (&x, &mut y), &combine, &To::Root(rank))?;
-        if rank != self.rank() {
-            return Ok(None);
-        }
-        self.averaged(OP, &operator, &combine, &y)?;
-        let result: DeviceArray<T> = y.full().into_array();
-        result.to_device(&self.local.members()[member]).map(Some)
-    }
-
-    /// Combines the arrays of all members, of which each gets its share of axis 0.
-    ///
-    /// # Errors
-    /// As [`MpiGroup::all_reduce`].
-    pub fn reduce_scatter<T: Element>(
-        &self,
-        parts: &[DeviceArray<T>],
-        operator: impl Into<Operator<T>>,
-    ) -> Result<Vec<DeviceArray<T>>> {
-        const OP: &str = "reduce_scatter";
-        let operator = operator.into();
-        let header = Self::reducing(&operator, parts, 0);
-        let prepared = self.combined(OP, parts, &operator).and_then(|(x, combine)| {
-            let shares = self.shares(even(rows(x.shape()), self.len()));
-            let own = shares[self.rank()].iter().sum();
-            let y = self.room::<T>(OP, &with_rows(x.shape(), own))?;
-            Ok((x, y, combine, shares))
-        });
-        let ((x, mut y, combine, shares), _) = self.agree::<T, _>(OP, header, prepared)?;
-        let each = row(x.shape());
-        let counts: Vec<usize> = shares.iter().map(|s| s.iter().sum::<usize>() * each).collect();
-        reduce(OP, &self.wire, (&x, &mut y), &combine, &To::Ranges(&counts))?;
-        self.averaged(OP, &operator, &combine, &y)?;
-        self.deal_out(y.full(), &shares[self.rank()])
-    }
-
-    /// What members have, by ranks.
-    fn shares(&self, of_members: Vec<usize>) -> Vec<Vec<usize>> {
-        let mut left = of_members.as_slice();
-        self.sizes
-            .iter()
-            .map(|&size| {
-                let (own, rest) = left.split_at(size);
-                left = rest;
-                own.to_vec()
-            })
-            .collect()
     }
 
     /// Every member gets the array of the root, which the root's rank passes and the others do not.
@@ -283,17 +37,16 @@ impl MpiGroup {
         root: usize,
     ) -> Result<Vec<DeviceArray<T>>> {
         const OP: &str = "broadcast";
-        let (given, mut room, rank, _) = self.received(OP, array, root, |shape| shape.to_vec())?;
-        let n = room.len();
-        let at = room.ptr();
-        if let Some(staged) = given {
-            let ends = staged.ptr().cast_mut();
-            // The root's memory is only read.
-            self.wire.broadcast(OP, ends, n, T::DTYPE.size(), rank)?;
-            return self.fan_out(staged);
-        }
+        // The root has the elements already.
+        let gets = |shape: &[usize]| if array.is_some() { vec![0] } else { shape.to_vec() };
+        let (given, mut room, rank, _) = self.received(OP, array, root, gets)?;
+        let (at, n) = match &given {
+            // Only read.
+            Some(staged) => (staged.ptr().cast_mut(), staged.len()),
+            None => (room.ptr(), room.len()),
+        };
         self.wire.broadcast(OP, at, n, T::DTYPE.size(), rank)?;
-        self.fan_out(room.full())
+        self.fan_out(given.unwrap_or_else(|| room.full()))
     }
 
     /// Every member gets its share of axis 0 of the root's array, which the root's rank passes and the
@@ -510,57 +263,6 @@ impl MpiGroup {
         Ok(results)
     }
 
-    /// Every member gets the arrays of the members up to and with itself combined.
-    ///
-    /// # Errors
-    /// As [`MpiGroup::all_reduce`]; an average.
-    pub fn scan<T: Element>(
-        &self,
-        parts: &[DeviceArray<T>],
-        operator: impl Into<Operator<T>>,
-    ) -> Result<Vec<DeviceArray<T>>> {
-        self.scanned("scan", parts, operator.into())
-    }
-
-    /// Every member gets the arrays of the members before it combined, the first one the value that
-    /// changes nothing.
-    ///
-    /// # Errors
-    /// As [`MpiGroup::scan`]; an operator of the user's without an identity.
-    pub fn exclusive_scan<T: Element>(
-        &self,
-        parts: &[DeviceArray<T>],
-        operator: impl Into<Operator<T>>,
-    ) -> Result<Vec<DeviceArray<T>>> {
-        self.scanned("exclusive_scan", parts, operator.into())
-    }
-
-    fn scanned<T: Element>(
-        &self,
-        op: &'static str,
-        parts: &[DeviceArray<T>],
-        operator: Operator<T>,
-    ) -> Result<Vec<DeviceArray<T>>> {
-        let header = Self::reducing(&operator, parts, 0);
-        let prepared = (|| {
-            let scan = |exclusive: bool| match exclusive {
-                true => self.local.exclusive_scan(parts, operator.clone()),
-                false => self.local.scan(parts, operator.clone()),
-            };
-            let own = scan(op == "exclusive_scan")?.wait()?;
-            let (x, combine) = self.combined(op, parts, &operator)?;
-            let y = self.room::<T>(op, x.shape())?;
-            Ok((own, x, y, combine))
-        })();
-        let ((own, x, mut y, combine), _) = self.agree::<T, _>(op, header, prepared)?;
-        scan_before(op, &self.wire, (&x, &mut y), &combine)?;
-        if self.rank() == 0 {
-            return Ok(own);
-        }
-        let before: Vec<DeviceArray<T>> = self.fan_out(y.full())?;
-        before.iter().zip(&own).map(|(a, b)| combine_arrays(op, &combine, a, b)).collect()
-    }
-
     /// Sends an array of a member of this rank to a member of another, whose rank calls
     /// [`MpiGroup::receive`]. May wait until it does.
     ///
@@ -628,39 +330,4 @@ impl MpiGroup {
 /// Messages between different pairs of members are told apart.
 fn tag(from: usize, to: usize) -> u16 {
     (digest([from, to].iter().flat_map(|n| n.to_le_bytes())) % 32_000) as u16
-}
-
-/// What members combine with before the whole is averaged.
-fn whole<T: Element>(operator: &Operator<T>) -> Operator<T> {
-    match operator {
-        Operator::Own(ReduceOp::Average) => Operator::Own(ReduceOp::Sum),
-        other => other.clone(),
-    }
-}
-
-fn first<T>(arrays: Vec<DeviceArray<T>>, op: &'static str) -> Result<DeviceArray<T>> {
-    arrays.into_iter().next().ok_or_else(|| Error::argument(op, "a group without members"))
-}
-
-/// `a ∘ b`, where they are.
-fn combine_arrays<T: Element>(
-    op: &'static str,
-    combine: &Combine,
-    a: &DeviceArray<T>,
-    b: &DeviceArray<T>,
-) -> Result<DeviceArray<T>> {
-    let (a, b) = (a.to_contiguous()?, b.to_contiguous()?);
-    let (a, b) = (a.raw()?, b.raw()?);
-    let layout = Layout::contiguous(&a.layout.shape);
-    let buffer = RawArray::alloc(op, a.device(), &layout, T::DTYPE)?;
-    let part = |raw| -> Part<'_> {
-        let raw: &RawArray = raw;
-        Part { buffer: &raw.buffer, offset: raw.layout.offset }
-    };
-    let n = a.layout.shape.iter().product();
-    if n > 0 {
-        let out = Part { buffer: &buffer, offset: 0 };
-        Combining { op, combine, out, a: part(a), b: part(b), n }.run()?;
-    }
-    Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(buffer), layout, dtype: T::DTYPE }))
 }
