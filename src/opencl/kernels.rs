@@ -174,6 +174,7 @@ const FAMILIES: &[Family] = &[
 const SHARED: &[(&str, &str)] = &[
     ("prelude", "src/opencl/codegen.rs"),
     ("matmul_mma", "src/ops/matmul/opencl.rs"),
+    ("sort_sweep", "src/ops/sort/sweep.rs"),
     ("ladder", "examples/05_memory_spaces.rs"),
 ];
 
