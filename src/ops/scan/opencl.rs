@@ -63,7 +63,7 @@ impl Shape {
             let each = if word > 4 { 16 } else { 32 };
             // With many chains the tiles before have long been there.
             let chains = block.outer * inner.div_ceil(columns);
-            let window = (4 * IN_FLIGHT / chains).clamp(group / columns, WINDOW);
+            let window = (IN_FLIGHT / chains).clamp(group / columns, WINDOW);
             return Shape { group, each, columns, depth: (window * columns / group).clamp(1, 16) };
         }
         let room = TILE_BYTES.min(device.local_bytes() as usize * 3 / 4);
