@@ -60,7 +60,7 @@ impl Team {
             return Ok(());
         }
         // As `clan_give_up` writes it.
-        let (call, missing) = (status & (1 << 56) - 1, (status >> 56) as usize);
+        let (call, missing) = (status & ((1 << 56) - 1), (status >> 56) as usize);
         let text = format!(
             "did not come: member {member} ({}) waited in vain in call {call} of the team; make the group again, without whoever is lost",
             self.devices[member]
