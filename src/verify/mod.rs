@@ -27,6 +27,7 @@ mod linalg;
 pub mod oracle;
 mod products;
 mod reductions;
+mod scans;
 
 use crate::device::Device;
 use crate::element::DType;
@@ -182,6 +183,7 @@ fn groups() -> Vec<Group> {
     groups.extend(images::groups());
     groups.extend(products::groups());
     groups.extend(linalg::groups());
+    groups.extend(scans::groups());
     groups
 }
 

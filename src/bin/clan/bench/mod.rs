@@ -17,7 +17,10 @@ mod map;
 mod matmul;
 mod photo;
 mod reduce;
+mod scan;
+mod select;
 mod size;
+mod sort;
 mod timing;
 
 use crate::output::{self, Failure, Outcome};
@@ -92,6 +95,9 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &scan::FAMILY,
+    &select::FAMILY,
+    &sort::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
