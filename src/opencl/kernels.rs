@@ -111,6 +111,7 @@ const FAMILIES: &[Family] = &[
             "peer_exchange",
             "peer_pass",
             "peer_combine_short",
+            "peer_combine_long",
         ],
         // The others are but another word for integers, and CPUs' compilers take seconds for each.
         types: |dtype| {
