@@ -218,5 +218,9 @@ mod map;
 mod matmul;
 #[path = "conformance/reduce.rs"]
 mod reduce;
+#[path = "conformance/sparse.rs"]
+mod sparse;
+#[path = "conformance/stencil.rs"]
+mod stencil;
 #[path = "conformance/table.rs"]
 mod table;

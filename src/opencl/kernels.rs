@@ -9,6 +9,8 @@ use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use crate::ops::reproducible;
+use crate::ops::sparse;
+use crate::ops::stencil;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -127,6 +129,24 @@ const FAMILIES: &[Family] = &[
         types: |dtype| {
             let real = dtype == DType::F32 || dtype == DType::F64;
             real.then(|| reproducible::types(dtype, reproducible::Join::Min))
+        },
+    },
+    Family {
+        name: "sparse",
+        by: "sparse/product.rs",
+        kernels: &["csr_vector", "csr_join", "csr_matrix", "csr_dense"],
+        types: |dtype| {
+            let real = dtype == DType::F32 || dtype == DType::F64;
+            real.then(|| sparse::types(dtype, dtype == DType::F64, 2048))
+        },
+    },
+    Family {
+        name: "stencil",
+        by: "stencil/opencl.rs",
+        kernels: &["stencil_tiled"],
+        types: |dtype| {
+            let rule = "#define CLAN_RANK 1\n#define CLAN_RZ 0\n#define CLAN_RY 0\n#define CLAN_RX 2\n#define CLAN_RULE return at(-1) * at(2);\n";
+            (dtype != DType::Bool).then(|| stencil::types(dtype) + rule)
         },
     },
 ];

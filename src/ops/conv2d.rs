@@ -25,6 +25,8 @@ pub enum Border {
     /// `c b | a b c d | c b`, repeated where the filter reaches further. An axis of length 1
     /// repeats its element.
     Reflect,
+    /// `c d | a b c d | a b`, as on a ring.
+    Wrap,
 }
 
 impl<T: Number> DeviceArray<T> {
@@ -51,20 +53,32 @@ impl<T: Number> DeviceArray<T> {
     /// An input of fewer than two axes; a filter that has not two axes or is empty; arrays of two
     /// devices; an element type that the device does not compute in; out of memory.
     pub fn conv2d(&self, filter: &DeviceArray<T>, border: Border) -> Result<DeviceArray<T>> {
-        let (image, filter) = (self.raw()?, filter.raw()?);
-        let device = image.device().clone();
-        // Checked again with the rest, but nothing may be copied for a call that cannot work.
-        check(image, filter, &device)?;
-        let image = copy::contiguous(image)?;
-        let filter = copy::contiguous(filter)?;
-        let layout = Layout::contiguous(&image.layout.shape);
-        let mut out = RawArray::alloc("conv2d", &device, &layout, T::DTYPE)?;
-        run(Conv2d { image: &image, filter: &filter, border, out: &mut out }, &device)?;
-        Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: T::DTYPE }))
+        slide("conv2d", self, filter, 2, border)
     }
 }
 
+/// Slides a filter of `rank` axes, two or three, over the last of an array.
+pub(crate) fn slide<T: Number>(
+    op: &'static str,
+    image: &DeviceArray<T>,
+    filter: &DeviceArray<T>,
+    rank: usize,
+    border: Border,
+) -> Result<DeviceArray<T>> {
+    let (image, filter) = (image.raw()?, filter.raw()?);
+    let device = image.device().clone();
+    // Checked again with the rest, but nothing may be copied for a call that cannot work.
+    check(op, image, filter, rank, &device)?;
+    let image = copy::contiguous(image)?;
+    let filter = copy::contiguous(filter)?;
+    let layout = Layout::contiguous(&image.layout.shape);
+    let mut out = RawArray::alloc(op, &device, &layout, T::DTYPE)?;
+    run(Conv2d { op, image: &image, filter: &filter, border, out: &mut out }, &device)?;
+    Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: T::DTYPE }))
+}
+
 struct Conv2d<'a> {
+    op: &'static str,
     /// Row-major, as the filter and the result.
     image: &'a RawArray,
     filter: &'a RawArray,
@@ -75,49 +89,62 @@ struct Conv2d<'a> {
 /// Lengths of the problem.
 #[derive(Clone, Copy)]
 struct Sizes {
+    /// Images, or solids.
     images: usize,
+    depth: usize,
     height: usize,
     width: usize,
+    filter_depth: usize,
     filter_height: usize,
     filter_width: usize,
 }
 
-fn check(image: &RawArray, filter: &RawArray, device: &Device) -> Result<()> {
+fn check(
+    op: &'static str,
+    image: &RawArray,
+    filter: &RawArray,
+    rank: usize,
+    device: &Device,
+) -> Result<()> {
     let (is, fs) = (&image.layout.shape, &filter.layout.shape);
-    if is.len() < 2 {
+    if is.len() < rank {
         return Err(Error::shape(
-            "conv2d",
-            format!("the input has shape {is:?}; an image has two axes or more"),
+            op,
+            format!(
+                "the input has shape {is:?}; a filter of shape {fs:?} takes as many axes or more"
+            ),
         ));
     }
-    if fs.len() != 2 || fs.contains(&0) {
-        return Err(Error::shape(
-            "conv2d",
-            format!("the filter has shape {fs:?}; it has two axes, neither empty"),
-        ));
+    if fs.len() != rank || fs.contains(&0) {
+        let axes = if rank == 2 { "two axes, neither" } else { "three axes, none" };
+        return Err(Error::shape(op, format!("the filter has shape {fs:?}; it has {axes} empty")));
     }
     if filter.device() != device {
         return Err(Error::new(
             ErrorKind::DeviceMismatch,
-            "conv2d",
+            op,
             format!(
                 "the image lives on {device} and the filter on {}; copy one with `to_device` first",
                 filter.device()
             ),
         ));
     }
-    device.require("conv2d", image.dtype)
+    device.require(op, image.dtype)
 }
 
 impl Conv2d<'_> {
     fn sizes(&self) -> Sizes {
-        let (leading, last) = self.image.layout.shape.split_at(self.image.layout.shape.len() - 2);
+        let (shape, filter) = (&self.image.layout.shape, &self.filter.layout.shape);
+        let (leading, last) = shape.split_at(shape.len() - filter.len());
+        let from_end = |of: &[usize], k: usize| of.len().checked_sub(k).map_or(1, |at| of[at]);
         Sizes {
             images: leading.iter().product(),
-            height: last[0],
-            width: last[1],
-            filter_height: self.filter.layout.shape[0],
-            filter_width: self.filter.layout.shape[1],
+            depth: from_end(last, 3),
+            height: from_end(last, 2),
+            width: from_end(last, 1),
+            filter_depth: from_end(filter, 3),
+            filter_height: from_end(filter, 2),
+            filter_width: from_end(filter, 1),
         }
     }
 }
@@ -126,7 +153,7 @@ impl Op for Conv2d<'_> {
     type Output = ();
 
     fn check(&self, device: &Device) -> Result<()> {
-        check(self.image, self.filter, device)
+        check(self.op, self.image, self.filter, self.filter.layout.shape.len(), device)
     }
 
     fn host(self) -> Result<()> {
@@ -152,7 +179,7 @@ impl Op for Conv2d<'_> {
     #[cfg(feature = "opencl")]
     fn opencl(self, device: &ClDevice) -> Result<()> {
         let s = self.sizes();
-        if s.images * s.height * s.width == 0 {
+        if s.images * s.depth * s.height * s.width == 0 {
             return Ok(());
         }
         let dtype = self.image.dtype;
@@ -173,27 +200,35 @@ impl Op for Conv2d<'_> {
         };
         let patch = patches(taps).iter().copied().find(|&p| local(p) <= device.local_bytes());
         let tile_y = point.group / tile_x * patch.unwrap_or(1);
-        let in_constant = (taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
+        let in_constant =
+            (s.filter_depth * taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
         let cpu = device.launch_kind == crate::DeviceKind::Cpu;
         let tiled = !cpu && taps <= MAX_TAPS && in_constant && patch.is_some();
         let reach = self.image.layout.offset as u128
             + self.filter.layout.offset as u128
             + 2 * self.image.layout.len() as u128
+            + self.filter.layout.len() as u128
             + ((s.height + 2 * s.filter_height) as u128)
-                * (s.width + 2 * s.filter_width + 64) as u128;
+                * (s.width + 2 * s.filter_width + 64) as u128
+                * s.filter_depth as u128;
         let wide = reach > i32::MAX as u128;
         // Small filters are unrolled; the lengths of large ones are arguments.
-        let (fh, fw) = if taps <= MAX_TAPS { (s.filter_height, s.filter_width) } else { (0, 0) };
+        let (fd, fh, fw) = match taps <= MAX_TAPS && s.filter_depth <= u8::MAX.into() {
+            true => (s.filter_depth, s.filter_height, s.filter_width),
+            false => (0, 0, 0),
+        };
+        let tiled = tiled && fd > 0;
         let key = vec![
             dtype as u8,
             self.border as u8,
+            fd as u8,
             fh as u8,
             fw as u8,
             u8::from(tiled),
             u8::from(in_constant),
             u8::from(wide),
         ];
-        let program = device.programs.get(device, "conv2d", ("conv2d", key), || {
+        let program = device.programs.get(device, self.op, ("conv2d", key), || {
             let stored = codegen::storage(dtype);
             let mut text = codegen::defines(device, wide, point);
             text.push_str(codegen::PRELUDE);
@@ -213,8 +248,8 @@ impl Op for Conv2d<'_> {
                 text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
             }
             match fh {
-                0 => text.push_str("#define CLAN_FH filter_height\n#define CLAN_FW filter_width\n"),
-                _ => text.push_str(&format!("#define CLAN_FH {fh}\n#define CLAN_FW {fw}\n")),
+                0 => text.push_str("#define CLAN_FD filter_depth\n#define CLAN_FH filter_height\n#define CLAN_FW filter_width\n"),
+                _ => text.push_str(&format!("#define CLAN_FD {fd}\n#define CLAN_FH {fh}\n#define CLAN_FW {fw}\n")),
             }
             if !tiled {
                 text.push_str("#define CLAN_DIRECT 1\n");
@@ -226,25 +261,27 @@ impl Op for Conv2d<'_> {
             text
         })?;
         let name = if tiled { "conv2d_tiled" } else { "conv2d_direct" };
-        let mut launch = Launch::new(device, &program, "conv2d", name)?;
+        let mut launch = Launch::new(device, &program, self.op, name)?;
         launch.output(self.out)?;
         launch.input(&self.image.buffer)?;
         codegen::bind_offset(&mut launch, self.image.layout.offset as isize, wide)?;
         launch.input(&self.filter.buffer)?;
         codegen::bind_offset(&mut launch, self.filter.layout.offset as isize, wide)?;
-        codegen::bind_index(&mut launch, s.height, wide)?;
-        codegen::bind_index(&mut launch, s.width, wide)?;
+        for n in [s.depth, s.height, s.width] {
+            codegen::bind_index(&mut launch, n, wide)?;
+        }
         let groups = if tiled {
             let (ty, tx) = (s.height.div_ceil(tile_y), s.width.div_ceil(tile_x));
             codegen::bind_index(&mut launch, ty, wide)?;
             codegen::bind_index(&mut launch, tx, wide)?;
-            ty * tx * s.images
+            ty * tx * s.depth * s.images
         } else {
-            let (rows, across) = (s.images * s.height, s.width.div_ceil(point.group));
+            let (rows, across) = (s.images * s.depth * s.height, s.width.div_ceil(point.group));
             codegen::bind_index(&mut launch, rows, wide)?;
             codegen::bind_index(&mut launch, across, wide)?;
-            codegen::bind_offset(&mut launch, s.filter_height as isize, wide)?;
-            codegen::bind_offset(&mut launch, s.filter_width as isize, wide)?;
+            for n in [s.filter_depth, s.filter_height, s.filter_width] {
+                codegen::bind_offset(&mut launch, n as isize, wide)?;
+            }
             rows * across
         };
         // SAFETY: the arguments follow the kernel's parameters; every position passes the border,
@@ -277,7 +314,7 @@ fn patches(taps: usize) -> &'static [usize] {
 const MAX_TAPS: usize = 81;
 
 /// The position that stands for `i` on an axis of `n`; `None` where the border is zero.
-fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
+pub(crate) fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
     let n = n as isize;
     let at = match border {
         Border::Zero if i < 0 || i >= n => return None,
@@ -289,6 +326,7 @@ fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
             let i = i.unsigned_abs() as isize % period;
             if i < n { i } else { period - i }
         }
+        Border::Wrap => i.rem_euclid(n),
     };
     Some(at as usize)
 }
@@ -338,14 +376,14 @@ where
     else {
         return;
     };
-    let rows = s.images * s.height;
+    let rows = s.images * s.depth * s.height;
     if rows * s.width == 0 {
         return;
     }
     // SAFETY (both): row-major arrays of these lengths at these offsets.
     let filter: Vec<A> = unsafe {
         let p = filter.ptr().cast::<S>().add(op.filter.layout.offset);
-        std::slice::from_raw_parts(p, s.filter_height * s.filter_width)
+        std::slice::from_raw_parts(p, s.filter_depth * s.filter_height * s.filter_width)
             .iter()
             .map(|&x| load(x))
             .collect()
@@ -356,23 +394,26 @@ where
     };
     let out = SharedOut(out.ptr_mut());
     let row = |r: usize| {
-        let (k, y) = (r / s.height, r % s.height);
+        let (layer, y) = (r / s.height, r % s.height);
+        let z = layer % s.depth;
         let mut sums = [A::default(); STRIP];
         for x0 in (0..s.width).step_by(STRIP) {
             let n = STRIP.min(s.width - x0);
             let sums = &mut sums[..n];
             sums.fill(A::default());
-            for i in 0..s.filter_height {
-                let Some(yy) = border_index(
-                    border,
-                    y as isize + i as isize - (s.filter_height / 2) as isize,
-                    s.height,
-                ) else {
+            for line in 0..s.filter_depth * s.filter_height {
+                let place = |at: usize, k: usize, of: usize, n: usize| {
+                    border_index(border, at as isize + k as isize - (of / 2) as isize, n)
+                };
+                let (d, i) = (line / s.filter_height, line % s.filter_height);
+                let (Some(zz), Some(yy)) =
+                    (place(z, d, s.filter_depth, s.depth), place(y, i, s.filter_height, s.height))
+                else {
                     continue;
                 };
-                let source = &image[(k * s.height + yy) * s.width..][..s.width];
+                let source = &image[((layer - z + zz) * s.height + yy) * s.width..][..s.width];
                 for j in 0..s.filter_width {
-                    let coefficient = filter[i * s.filter_width + j];
+                    let coefficient = filter[line * s.filter_width + j];
                     let shift = j as isize - (s.filter_width / 2) as isize;
                     // Results x0 + a .. x0 + b lie inside the source after the shift.
                     let first = x0 as isize + shift;

@@ -10,6 +10,8 @@ pub(crate) mod matmul;
 pub(crate) mod reduce;
 pub(crate) mod reduction;
 pub(crate) mod reproducible;
+pub(crate) mod sparse;
+pub(crate) mod stencil;
 
 use crate::device::{Backing, Device};
 use crate::error::Result;

@@ -27,6 +27,8 @@ mod linalg;
 pub mod oracle;
 mod products;
 mod reductions;
+mod sparse;
+mod stencil;
 
 use crate::device::Device;
 use crate::element::DType;
@@ -182,6 +184,8 @@ fn groups() -> Vec<Group> {
     groups.extend(images::groups());
     groups.extend(products::groups());
     groups.extend(linalg::groups());
+    groups.extend(stencil::groups());
+    groups.extend(sparse::groups());
     groups
 }
 

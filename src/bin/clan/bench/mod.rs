@@ -18,6 +18,7 @@ mod matmul;
 mod photo;
 mod reduce;
 mod size;
+mod sparse;
 mod timing;
 
 use crate::output::{self, Failure, Outcome};
@@ -92,6 +93,7 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &sparse::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
