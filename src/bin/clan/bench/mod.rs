@@ -19,6 +19,7 @@ mod photo;
 mod reduce;
 mod size;
 mod sparse;
+mod stencil;
 mod timing;
 
 use crate::output::{self, Failure, Outcome};
@@ -93,6 +94,7 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &stencil::FAMILY,
     &sparse::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
