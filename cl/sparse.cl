@@ -16,7 +16,9 @@
 // Every sum is made in an order that depends on the matrix and the kernel alone.
 #ifndef CLAN_TILE
 typedef float clan_t;
+typedef float4 clan_t4;
 typedef uint clan_start; // positions of elements
+typedef uint4 clan_start4;
 #define CLAN_TILE 2048
 #endif
 #ifndef CLAN_LANES
@@ -45,17 +47,17 @@ static inline clan_t clan_row(__global const uint* restrict columns, __global co
 }
 
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start* restrict blocks,
+void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start4* restrict blocks,
                 __global const clan_start* restrict starts, __global const uint* restrict columns,
                 __global const clan_t* restrict values, __global const clan_t* restrict vector, const clan_off offset,
                 const clan_ix count) {
   const clan_ix b = get_global_id(0);
   if (b >= count) return;
-  __global const clan_start* block = blocks + 4 * (size_t)b;
+  const clan_start4 block = blocks[b];
   __global const clan_t* x = vector + offset;
-  const clan_start first = block[0], end = block[1];
-  if (first == end) partials[first] = clan_row(columns, values, x, block[2], block[3]);
-  clan_start k = block[2];
+  const clan_start first = block.x, end = block.y;
+  if (first == end) partials[first] = clan_row(columns, values, x, block.z, block.w);
+  clan_start k = block.z;
   for (clan_start r = first; r < end; r++) {
     const clan_start next = starts[r + 1];
     y[r] = clan_row(columns, values, x, k, next);
@@ -65,39 +67,41 @@ void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials,
 #else
 
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start* restrict blocks,
+void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start4* restrict blocks,
                 __global const clan_start* restrict starts, __global const uint* restrict columns,
                 __global const clan_t* restrict values, __global const clan_t* restrict vector, const clan_off offset,
                 const clan_ix count) {
-  __local clan_t product[CLAN_TILE];
+  // Four elements more at both ends: they are read from a multiple of four on, to a multiple of four.
+  __local clan_t4 products[CLAN_TILE / 4 + 2];
+  __local clan_t* product = (__local clan_t*)products;
   const uint me = get_local_id(0);
-  __global const clan_start* block = blocks + 4 * (size_t)get_group_id(0);
+  const clan_start4 block = blocks[get_group_id(0)];
   __global const clan_t* x = vector + offset;
-  const clan_start first = block[0], end = block[1], k0 = block[2];
-  const uint n = (uint)(block[3] - k0), rows = max((uint)(end - first), 1u);
+  const clan_start first = block.x, end = block.y, k0 = block.z & ~(clan_start)3;
+  const uint n = (uint)(block.w - k0), quads = (n + 3) / 4, rows = max((uint)(end - first), 1u);
   // Work-items that share a row: a power of two.
   const uint lanes = 1u << (31 - clz(max(CLAN_GROUP / rows, 1u)));
   const uint row = me / lanes, lane = me % lanes;
   // Asked for before the products are waited for.
   uint from = 0, to = 0;
   if (first == end) {
-    to = row == 0 ? n : 0;
+    from = (uint)(block.z - k0);
+    to = row == 0 ? n : from;
   } else if (row < rows) {
     from = (uint)(starts[first + row] - k0);
     to = (uint)(starts[first + row + 1] - k0);
   }
-  if (n > 0) {
-    uint c[CLAN_TILE / CLAN_GROUP];
-    clan_t v[CLAN_TILE / CLAN_GROUP];
-    // Beyond the end the last element is read again, and its product is not used.
+  // Columns and values end with zeros up to a multiple of four.
+  __global const uint4* columns4 = (__global const uint4*)(columns + k0);
+  __global const clan_t4* values4 = (__global const clan_t4*)(values + k0);
 #pragma unroll
-    for (uint j = 0; j < CLAN_TILE / CLAN_GROUP; j++) {
-      const uint at = min(j * CLAN_GROUP + me, n - 1);
-      c[j] = columns[k0 + at];
-      v[j] = values[k0 + at];
+  for (uint j = 0; j <= CLAN_TILE / 4; j += CLAN_GROUP) {
+    const uint at = j + me;
+    if (at < quads) {
+      const uint4 c = columns4[at];
+      const clan_t4 v = values4[at];
+      products[at] = (clan_t4)(v.x * x[c.x], v.y * x[c.y], v.z * x[c.z], v.w * x[c.w]);
     }
-#pragma unroll
-    for (uint j = 0; j < CLAN_TILE / CLAN_GROUP; j++) product[j * CLAN_GROUP + me] = v[j] * x[c[j]];
   }
   barrier(CLK_LOCAL_MEM_FENCE);
   clan_t sum = 0;
@@ -161,22 +165,22 @@ static inline void clan_columns(clan_t* sum, __global const uint* restrict colum
 
 // A group has one block and CLAN_LANES * CLAN_COLS columns; groups run over columns first.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void csr_matrix(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start* restrict blocks,
+void csr_matrix(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start4* restrict blocks,
                 __global const clan_start* restrict starts, __global const uint* restrict columns,
                 __global const clan_t* restrict values, __global const clan_t* restrict dense, const clan_off offset,
                 const clan_off stride, const clan_ix width, const clan_ix strips) {
   __local clan_t part[CLAN_GROUP * CLAN_COLS];
   const uint me = get_local_id(0), lane = me % CLAN_LANES, sub = me / CLAN_LANES;
   const clan_ix column = get_group_id(0) % strips * (CLAN_LANES * CLAN_COLS) + lane;
-  __global const clan_start* block = blocks + 4 * (size_t)(get_group_id(0) / strips);
-  const clan_start first = block[0], end = block[1];
+  const clan_start4 block = blocks[get_group_id(0) / strips];
+  const clan_start first = block.x, end = block.y;
   // Columns from this one on; none for work-items beyond the last.
   const clan_ix left = column < width ? width - column : 0;
   __global const clan_t* x = dense + (offset + (clan_off)column);
   clan_t sum[CLAN_COLS];
 #pragma unroll
   for (uint i = 0; i < CLAN_COLS; i++) sum[i] = 0;
-  if (first == end && left > 0) clan_columns(sum, columns, values, x, stride, left, block[2] + sub, block[3], CLAN_SUBS);
+  if (first == end && left > 0) clan_columns(sum, columns, values, x, stride, left, block.z + sub, block.w, CLAN_SUBS);
   // Nothing to join where the block has whole rows; no barrier is in a branch.
   for (uint apart = first == end ? CLAN_SUBS / 2 : 0; apart > 0; apart /= 2) {
     barrier(CLK_LOCAL_MEM_FENCE);

@@ -162,7 +162,8 @@ fn rank(device: &Device, market: &Market) -> Result<(), Failure> {
     for &node in order.iter().take(5) {
         println!("   {:>6}: {:.4}", node + 1, ranks[node]);
     }
-    let off = expected_ranks(&links).into_iter().zip(&ranks).map(|(a, &b)| (a - f64::from(b)).abs());
+    let off =
+        expected_ranks(&links).into_iter().zip(&ranks).map(|(a, &b)| (a - f64::from(b)).abs());
     let off = off.fold(0.0, f64::max);
     println!("   at most {off:.1e} from plain loops");
     match off < 1e-5 {

@@ -52,7 +52,7 @@ impl<T: Real> Op for Dense<'_, T> {
     fn opencl(self, device: &ClDevice) -> Result<()> {
         let m = self.matrix;
         let (rows, width) = m.shape;
-        let wide = (rows as u128 * width as u128).max(m.nnz() as u128) > i32::MAX as u128;
+        let wide = m.wide || rows as u128 * width as u128 > i32::MAX as u128;
         let group = device.point.group;
         let key = vec![u8::MAX, T::DTYPE as u8, u8::from(m.wide), u8::from(wide)];
         let program = device.programs.get(device, OP, ("sparse", key), || {

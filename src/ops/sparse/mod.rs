@@ -12,13 +12,16 @@ pub(crate) use product::types;
 
 use super::linalg::Real;
 use super::{copy, run};
-use crate::array::{DeviceArray, RawArray};
+use crate::array::{DeviceArray, RawArray, bytes};
 use crate::device::Device;
+use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Layout;
 use build::Rows;
 use ndarray::{ArrayBase, Data, Ix2};
 use plan::Plan;
 use std::fmt;
+use std::sync::Arc;
 
 /// A matrix of which only the elements that are not zero are stored, row by row (CSR): each with its value
 /// and its column, in rising order. Types are `f32` and `f64`.
@@ -43,6 +46,7 @@ pub struct SparseMatrix<T> {
     /// Where each row begins among the elements, and the end of the last: `u32` or `u64`, as are
     /// blocks and joins.
     starts: RawArray,
+    /// Columns and values, as [`by_fours`] makes them.
     columns: DeviceArray<u32>,
     values: DeviceArray<T>,
     /// As [`Plan`] has them.
@@ -175,8 +179,8 @@ impl<T: Real> SparseMatrix<T> {
         Ok(SparseMatrix {
             shape,
             starts: numbers(&mut starts.iter().map(|&n| n as u64))?,
-            columns: DeviceArray::from_slice(device, columns)?,
-            values: DeviceArray::from_slice(device, values)?,
+            columns: by_fours(op, device, columns)?,
+            values: by_fours(op, device, values)?,
             blocks: numbers(&mut plan.blocks.iter().copied())?,
             joins: numbers(&mut plan.joins.iter().copied())?,
             tile: plan.tile,
@@ -218,28 +222,14 @@ impl<T: Real> SparseMatrix<T> {
         Ok((starts, self.columns.to_vec()?, self.values.to_vec()?))
     }
 
-    /// The matrix on another device.
+    /// The matrix on another device. Waits for its own.
     ///
     /// # Errors
     /// An element type that the device does not compute in; out of memory; a failure of a device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
-        device.require("to_device", T::DTYPE)?;
-        let moved = |raw: &RawArray| -> Result<RawArray> {
-            Ok(match self.wide {
-                true => DeviceArray::<u64>::from_raw(raw.clone()).to_device(device)?.raw()?.clone(),
-                false => {
-                    DeviceArray::<u32>::from_raw(raw.clone()).to_device(device)?.raw()?.clone()
-                }
-            })
-        };
-        Ok(SparseMatrix {
-            starts: moved(&self.starts)?,
-            columns: self.columns.to_device(device)?,
-            values: self.values.to_device(device)?,
-            blocks: moved(&self.blocks)?,
-            joins: moved(&self.joins)?,
-            ..self.clone()
-        })
+        const OP: &str = "to_device";
+        let (starts, columns, values) = self.to_csr()?;
+        Self::with_width(OP, device, self.shape, &starts, &columns, &values, self.wide)
     }
 
     /// The transposed matrix. It is sorted anew by the host, so this waits for the device: keep it where it
@@ -303,8 +293,18 @@ impl<T: Real> SparseMatrix<T> {
     }
 }
 
+/// An array with zeros behind it, up to a multiple of four elements: kernels load four at a time.
+fn by_fours<E: Element>(op: &'static str, device: &Device, data: &[E]) -> Result<DeviceArray<E>> {
+    let whole = Layout::contiguous(&[data.len().next_multiple_of(4)]);
+    let mut buffer = RawArray::alloc(op, device, &whole, E::DTYPE)?;
+    buffer.upload(0, bytes(data))?;
+    buffer.upload(size_of_val(data), bytes(&vec![E::default(); whole.len() - data.len()]))?;
+    let layout = Layout::contiguous(&[data.len()]);
+    Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(buffer), layout, dtype: E::DTYPE }))
+}
+
 /// The elements of an array of this very type.
-fn numbers<N: crate::Element>(raw: &RawArray) -> Result<Vec<N>> {
+fn numbers<N: Element>(raw: &RawArray) -> Result<Vec<N>> {
     DeviceArray::<N>::from_raw(raw.clone()).to_vec()
 }
 

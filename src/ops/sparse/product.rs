@@ -1,5 +1,7 @@
 //! Products of sparse matrices with vectors and dense matrices.
 
+#[cfg(feature = "opencl")]
+use super::plan::GROUP;
 use super::plan::{BLOCK, JOIN};
 use super::{SparseMatrix, copy, on_host, run};
 use crate::array::{DeviceArray, RawArray};
@@ -99,7 +101,7 @@ impl<T: Real> Op for Product<'_, T> {
             + m.shape.1 as u128 * self.stride.unsigned_abs() as u128
             + width as u128
             + 1024;
-        let wide = reach > i32::MAX as u128;
+        let wide = m.wide || reach > i32::MAX as u128;
         let mut key = shape.key();
         key.extend([T::DTYPE as u8, u8::from(m.wide), u8::from(wide)]);
         // Only where blocks lie in local memory do their sizes show in the text.
@@ -164,9 +166,10 @@ struct Shape {
 #[cfg(feature = "opencl")]
 impl Shape {
     fn of(device: &ClDevice, width: usize, vector: bool) -> Shape {
-        let flat = device.launch_kind == DeviceKind::Cpu;
+        // Blocks are made for groups of this size.
+        let flat = device.launch_kind == DeviceKind::Cpu || device.point.group < GROUP;
         // On CPUs a work-item has a block or a row: small groups, so that all threads get some.
-        let group = if flat { device.point.group.min(8) } else { device.point.group };
+        let group = if flat { device.point.group.min(8) } else { GROUP };
         let fit = width.next_power_of_two();
         let (lanes, columns) = match (vector, flat) {
             (true, _) => (1, 1),
@@ -197,10 +200,9 @@ impl Shape {
 /// What comes between the prelude and the file for an element type and positions of 32 or 64 bits.
 #[cfg(feature = "opencl")]
 pub(crate) fn types(dtype: DType, wide: bool, tile: usize) -> String {
+    let (element, start) = (codegen::storage(dtype), if wide { "ulong" } else { "uint" });
     format!(
-        "typedef {} clan_t;\ntypedef {} clan_start;\n#define CLAN_TILE {tile}\n",
-        codegen::storage(dtype),
-        if wide { "ulong" } else { "uint" },
+        "typedef {element} clan_t;\ntypedef {element}4 clan_t4;\ntypedef {start} clan_start;\ntypedef {start}4 clan_start4;\n#define CLAN_TILE {tile}\n",
     )
 }
 

@@ -62,7 +62,7 @@ const TILE: [&[usize]; 3] = [&[8192], &[512, 32], &[128, 16, 8]];
 impl<T: Number, const N: usize> Apply<'_, T, N> {
     pub(super) fn on_host(self) -> Result<()> {
         let (arrays, lengths) = self.sizes();
-        let Apply { stencil, border, input, out } = self;
+        let Apply { stencil, border, input, out, .. } = self;
         let radius = stencil.radius;
         // Halos wider than a tile would be most of the work.
         let tile: [usize; N] = std::array::from_fn(|a| {

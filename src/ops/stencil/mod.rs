@@ -159,7 +159,7 @@ impl<T: Number> DeviceArray<T> {
         let layout = Layout::contiguous(shape);
         let mut out = RawArray::alloc(OP, &device, &layout, T::DTYPE)?;
         if layout.len() > 0 {
-            run(Apply { stencil, border, input: &input, out: &mut out }, &device)?;
+            run(Apply { stencil, border, input: &input, out: &mut out, wide: false }, &device)?;
         }
         Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: T::DTYPE }))
     }
@@ -172,6 +172,9 @@ struct Apply<'a, T, const N: usize> {
     input: &'a RawArray,
     /// Of the same shape, row-major.
     out: &'a mut Buffer,
+    /// Positions of 64 bits also where 32 suffice.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
+    wide: bool,
 }
 
 impl<T, const N: usize> Apply<'_, T, N> {
@@ -199,5 +202,30 @@ impl<T: Number, const N: usize> Op for Apply<'_, T, N> {
     #[cfg(feature = "opencl")]
     fn opencl(self, device: &ClDevice) -> Result<()> {
         self.on_opencl(device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_positions_give_the_same() {
+        let values: Vec<f32> = (0..3 * 40 * 70).map(|i| ((i * 37) % 101) as f32).collect();
+        let rule = Stencil::new("rule", [1, 2], "at(-1, 2) - at(1, -2)", |at| {
+            at.get([-1, 2]) - at.get([1, -2])
+        });
+        for device in Device::all() {
+            let x = DeviceArray::from_shape_slice(&device, (3, 40, 70), &values).unwrap();
+            let want = x.stencil(&rule, Border::Wrap).unwrap().to_vec().unwrap();
+            let layout = Layout::contiguous(x.shape());
+            let mut out = RawArray::alloc("test", &device, &layout, x.dtype()).unwrap();
+            let (input, border) = (x.raw().unwrap(), Border::Wrap);
+            run(Apply { stencil: &rule, border, input, out: &mut out, wide: true }, &device)
+                .unwrap();
+            let got = RawArray { buffer: Arc::new(out), layout, dtype: x.dtype() };
+            let got = DeviceArray::<f32>::from_raw(got).to_vec().unwrap();
+            assert_eq!(got, want, "on {device}");
+        }
     }
 }

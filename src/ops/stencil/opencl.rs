@@ -45,7 +45,7 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
         let reach = self.input.layout.offset as u128
             + arrays as u128 * lengths.into_iter().map(|n| n as u128).product::<u128>()
             + [depth, height, width].into_iter().zip(radius).map(halo).product::<u128>();
-        let wide = reach > i32::MAX as u128;
+        let wide = self.wide || reach > i32::MAX as u128;
         let mut key = vec![N as u8, T::DTYPE as u8, self.border as u8, u8::from(wide)];
         key.push(patch.unwrap_or(0) as u8);
         for r in radius {
