@@ -85,7 +85,9 @@ fn rule<T: Number + Sample, const N: usize>(
     let stencil = Stencil::<T, N>::new("ahead", [2; N], terms.join(" + "), host);
     let x = small(rng, shape);
     let on_device = DeviceArray::from_ndarray(device, &x.mapv(to::<T>))?;
-    for (border, edge) in [(Border::Zero, Edge::Zero), (Border::Wrap, Edge::Wrap)] {
+    let borders = [(Border::Wrap, Edge::Wrap), (Border::Zero, Edge::Zero)];
+    // Programs take their time: both where there are most.
+    for &(border, edge) in &borders[..if N == 2 { 2 } else { 1 }] {
         let want = ArrayD::from_shape_fn(shape, |index| {
             offsets()
                 .map(|o| {
