@@ -37,7 +37,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "conv2d",
-        by: "conv2d.rs",
+        by: "conv2d/mod.rs",
         kernels: &["conv2d_tiled"],
         types: |dtype| (dtype != DType::Bool).then(|| images(dtype)),
     },
