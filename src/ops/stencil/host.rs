@@ -31,10 +31,8 @@ impl<T: Copy, const N: usize> Around<'_, T, N> {
     /// cut to it.
     #[inline(always)]
     pub fn get(&self, offset: [isize; N]) -> T {
-        let mut at = 0;
-        for a in 0..N {
-            at += offset[a].clamp(-self.radius[a], self.radius[a]) * self.strides[a];
-        }
+        let steps = offset.iter().zip(&self.radius).zip(&self.strides);
+        let at: isize = steps.map(|((&o, &r), &stride)| o.clamp(-r, r) * stride).sum();
         // SAFETY: the tile has `radius` elements around every one that a rule is asked for.
         unsafe { *self.here.offset(at) }
     }
