@@ -254,8 +254,8 @@ impl<T: Real> SparseMatrix<T> {
         dense::to_dense(self)
     }
 
-    /// The product with a vector, or with a dense matrix: shapes [n, k] and [k] give [n], [n, k] and
-    /// [k, m] give [n, m]. Rows of a dense matrix may lie anywhere; what has gaps within its rows is
+    /// The product with a vector, or with a dense matrix: shapes (n, k) and (k) give (n), (n, k) and
+    /// (k, m) give (n, m). Rows of a dense matrix may lie anywhere; what has gaps within its rows is
     /// copied first.
     ///
     /// Only stored elements are multiplied: a NaN that meets none is not seen.
