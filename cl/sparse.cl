@@ -10,8 +10,8 @@
 // lengths of the rows are; private: elements in flight; global: matrix, vector (gathered; neighbouring
 // rows meet in the caches) and result; constant: not used. On CPUs (CLAN_FLAT) a work-item walks over
 // a block and there is no local memory.
-// `csr_matrix`: private: CLAN_COLS sums a work-item; local: the elements of a block, and the sums of a part of a
-// row to be joined; global: all else, rows of the dense matrix coalesced.
+// `csr_matrix`: private: CLAN_COLS sums a work-item; local: joins the sums of a part of a row; global:
+// all else, rows of the dense matrix coalesced.
 //
 // Every sum is made in an order that depends on the matrix and the kernel alone.
 #ifndef CLAN_TILE
@@ -139,20 +139,12 @@ void csr_join(__global clan_t* restrict y, __global const clan_t* restrict parti
   if (me == 0) y[(clan_ix)join[0] * width + column] = part[0];
 }
 
-// Where a block's columns and values are read from.
-#ifdef CLAN_FLAT
-#define CLAN_NEAR __global const
-#else
-#define CLAN_NEAR __local const
-#endif
-
-// Adds a block's elements from k to `end`, `step` apart, times the rows of the dense matrix, of which x is
+// Adds the elements from k to `end`, `step` apart, times the rows of the dense matrix, of which x is
 // the column of this work-item.
-static inline void clan_columns(clan_t* sum, CLAN_NEAR uint* columns, CLAN_NEAR clan_t* values,
-                                __global const clan_t* restrict x, const clan_off stride, const clan_ix left, uint k,
-                                const uint end, const uint step) {
+static inline void clan_columns(clan_t* sum, __global const uint* restrict columns, __global const clan_t* restrict values,
+                                __global const clan_t* restrict x, const clan_off stride, const clan_ix left,
+                                clan_start k, const clan_start end, const uint step) {
   if ((CLAN_COLS - 1) * CLAN_LANES < left) {
-#pragma unroll 4
     for (; k < end; k += step) {
       const clan_t v = values[k];
       __global const clan_t* line = x + (clan_off)columns[k] * stride;
@@ -181,27 +173,14 @@ void csr_matrix(__global clan_t* restrict y, __global clan_t* restrict partials,
   const uint me = get_local_id(0), lane = me % CLAN_LANES, sub = me / CLAN_LANES;
   const clan_ix column = get_group_id(0) % strips * (CLAN_LANES * CLAN_COLS) + lane;
   const clan_start4 block = blocks[get_group_id(0) / strips];
-  const clan_start first = block.x, end = block.y, k0 = block.z;
-  const uint n = (uint)(block.w - k0);
-#ifdef CLAN_FLAT
-  CLAN_NEAR uint* c = columns + k0;
-  CLAN_NEAR clan_t* v = values + k0;
-#else
-  __local uint c[CLAN_TILE];
-  __local clan_t v[CLAN_TILE];
-  for (uint k = me; k < n; k += CLAN_GROUP) {
-    c[k] = columns[k0 + k];
-    v[k] = values[k0 + k];
-  }
-  barrier(CLK_LOCAL_MEM_FENCE);
-#endif
+  const clan_start first = block.x, end = block.y;
   // Columns from this one on; none for work-items beyond the last.
   const clan_ix left = column < width ? width - column : 0;
   __global const clan_t* x = dense + (offset + (clan_off)column);
   clan_t sum[CLAN_COLS];
 #pragma unroll
   for (uint i = 0; i < CLAN_COLS; i++) sum[i] = 0;
-  if (first == end && left > 0) clan_columns(sum, c, v, x, stride, left, sub, n, CLAN_SUBS);
+  if (first == end && left > 0) clan_columns(sum, columns, values, x, stride, left, block.z + sub, block.w, CLAN_SUBS);
   // Nothing to join where the block has whole rows; no barrier is in a branch.
   for (uint apart = first == end ? CLAN_SUBS / 2 : 0; apart > 0; apart /= 2) {
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -222,7 +201,7 @@ void csr_matrix(__global clan_t* restrict y, __global clan_t* restrict partials,
   for (clan_start r = first + sub; r < end && left > 0; r += CLAN_SUBS) {
 #pragma unroll
     for (uint i = 0; i < CLAN_COLS; i++) sum[i] = 0;
-    clan_columns(sum, c, v, x, stride, left, (uint)(starts[r] - k0), (uint)(starts[r + 1] - k0), 1);
+    clan_columns(sum, columns, values, x, stride, left, starts[r], starts[r + 1], 1);
 #pragma unroll
     for (uint i = 0; i < CLAN_COLS; i++) {
       if (i * CLAN_LANES < left) y[(clan_ix)r * width + column + i * CLAN_LANES] = sum[i];

@@ -105,7 +105,7 @@ impl<T: Real> Op for Product<'_, T> {
         let mut key = shape.key();
         key.extend([T::DTYPE as u8, u8::from(m.wide), u8::from(wide)]);
         // Only where blocks lie in local memory do their sizes show in the text.
-        let tile = if shape.flat { 1024 } else { m.tile };
+        let tile = if shape.vector && !shape.flat { m.tile } else { 1024 };
         key.extend((tile as u16).to_le_bytes());
         let program: Arc<Program> =
             device.programs.get(device, self.op, ("sparse", key), || {
