@@ -52,6 +52,7 @@ pub struct SparseMatrix<T> {
     /// As [`Plan`] has them.
     blocks: RawArray,
     joins: RawArray,
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     tile: usize,
     partials: usize,
     /// Whether positions of elements need 64 bits.
