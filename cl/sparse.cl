@@ -79,9 +79,9 @@ void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials,
   __global const clan_t* x = vector + offset;
   const clan_start first = block.x, end = block.y, k0 = block.z & ~(clan_start)3;
   const uint n = (uint)(block.w - k0), quads = (n + 3) / 4, rows = max((uint)(end - first), 1u);
-  // Work-items that share a row: a power of two.
-  const uint lanes = 1u << (31 - clz(max(CLAN_GROUP / rows, 1u)));
-  const uint row = me / lanes, lane = me % lanes;
+  // Work-items that share a row: a power of two, so nothing is divided. Rows are no more than work-items.
+  const uint shift = (31 - clz((uint)CLAN_GROUP)) - (32 - clz(rows - 1)), lanes = 1u << shift;
+  const uint row = me >> shift, lane = me & (lanes - 1);
   // Asked for before the products are waited for.
   uint from = 0, to = 0;
   if (first == end) {
@@ -105,7 +105,11 @@ void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials,
   }
   barrier(CLK_LOCAL_MEM_FENCE);
   clan_t sum = 0;
-  for (uint k = from + lane; k < to; k += lanes) sum += product[k];
+  if (shift == 0) {
+    for (uint k = from; k < to; k++) sum += product[k];
+  } else {
+    for (uint k = from + lane; k < to; k += lanes) sum += product[k];
+  }
   // No barrier is in a branch: PoCL 3.1 makes endless loops of those.
   for (uint apart = lanes / 2; apart > 0; apart /= 2) {
     barrier(CLK_LOCAL_MEM_FENCE);
