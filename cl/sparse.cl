@@ -27,6 +27,13 @@ typedef uint4 clan_start4;
 #endif
 #define CLAN_SUBS (CLAN_GROUP / CLAN_LANES)
 
+// The vector from its first element on.
+#ifdef CLAN_NO_OFFSET
+#define CLAN_VECTOR vector
+#else
+#define CLAN_VECTOR (vector + offset)
+#endif
+
 #ifdef CLAN_FLAT
 // Four sums hide the latency of additions where a row is long enough.
 static inline clan_t clan_row(__global const uint* restrict columns, __global const clan_t* restrict values,
@@ -64,6 +71,44 @@ void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials,
     k = next;
   }
 }
+#elif defined(CLAN_ONE_LANE)
+
+// Rows are short, and none is cut: a row a work-item.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials, __global const clan_start4* restrict blocks,
+                __global const clan_start* restrict starts, __global const uint* restrict columns,
+                __global const clan_t* restrict values, __global const clan_t* restrict vector, const clan_off offset,
+                const clan_ix count) {
+  // Four elements more at both ends: they are read from a multiple of four on, to a multiple of four.
+  __local clan_t4 products[CLAN_TILE / 4 + 2];
+  __local clan_t* product = (__local clan_t*)products;
+  const uint me = get_local_id(0);
+  const clan_start4 block = blocks[get_group_id(0)];
+  const clan_start first = block.x, k0 = block.z & ~(clan_start)3;
+  const uint rows = (uint)(block.y - first), quads = (uint)(block.w - k0 + 3) / 4;
+  // Asked for before the products are waited for.
+  uint from = 0, to = 0;
+  if (me < rows) {
+    from = (uint)(starts[first + me] - k0);
+    to = (uint)(starts[first + me + 1] - k0);
+  }
+  // Columns and values end with zeros up to a multiple of four.
+  __global const uint4* columns4 = (__global const uint4*)(columns + k0);
+  __global const clan_t4* values4 = (__global const clan_t4*)(values + k0);
+#pragma unroll
+  for (uint j = 0; j <= CLAN_TILE / 4; j += CLAN_GROUP) {
+    const uint at = j + me;
+    if (at < quads) {
+      const uint4 c = columns4[at];
+      const clan_t4 v = values4[at];
+      products[at] = (clan_t4)(v.x * CLAN_VECTOR[c.x], v.y * CLAN_VECTOR[c.y], v.z * CLAN_VECTOR[c.z], v.w * CLAN_VECTOR[c.w]);
+    }
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  clan_t sum = 0;
+  for (uint k = from; k < to; k++) sum += product[k];
+  if (me < rows) y[first + me] = sum;
+}
 #else
 
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
@@ -76,7 +121,7 @@ void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials,
   __local clan_t* product = (__local clan_t*)products;
   const uint me = get_local_id(0);
   const clan_start4 block = blocks[get_group_id(0)];
-  __global const clan_t* x = vector + offset;
+  __global const clan_t* x = CLAN_VECTOR;
   const clan_start first = block.x, end = block.y, k0 = block.z & ~(clan_start)3;
   const uint n = (uint)(block.w - k0), quads = (n + 3) / 4, rows = max((uint)(end - first), 1u);
   // Work-items that share a row: a power of two, so nothing is divided. Rows are no more than work-items.

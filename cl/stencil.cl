@@ -106,11 +106,15 @@ void stencil_tiled(__global clan_out_t* restrict out, __global const CLAN_STORED
       front + CLAN_LOCAL_Z <= depth) {
     const clan_off corner = (front * height + top) * width + left;
 #pragma unroll 4
-    for (uint k = me; k < CLAN_LOCAL; k += CLAN_GROUP) {
-      const uint line = k / CLAN_LOCAL_X;
+    for (uint line = me / CLAN_ITEMS_X; line < CLAN_LOCAL_Y * CLAN_LOCAL_Z; line += CLAN_ITEMS_Y) {
       const clan_off at_line = (clan_off)(line / CLAN_LOCAL_Y) * height + (clan_off)(line % CLAN_LOCAL_Y);
-      const clan_off position = corner + at_line * width + (clan_off)(k % CLAN_LOCAL_X);
-      tile[k] = CLAN_LOAD(from, position);
+      const clan_off begin = corner + at_line * width;
+#pragma unroll
+      for (uint x = 0; x < CLAN_LOCAL_X; x += CLAN_ITEMS_X) {
+        const uint lx = x + me % CLAN_ITEMS_X;
+        const clan_off position = begin + (clan_off)lx;
+        if (lx < CLAN_LOCAL_X) tile[line * CLAN_LOCAL_X + lx] = CLAN_LOAD(from, position);
+      }
     }
   } else {
     for (uint k = me; k < CLAN_LOCAL; k += CLAN_GROUP) {

@@ -55,6 +55,9 @@ pub struct SparseMatrix<T> {
     #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     tile: usize,
     partials: usize,
+    /// Whether every row is short enough for one work-item.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
+    short: bool,
     /// Whether positions of elements need 64 bits.
     wide: bool,
 }
@@ -186,6 +189,7 @@ impl<T: Real> SparseMatrix<T> {
             joins: numbers(&mut plan.joins.iter().copied())?,
             tile: plan.tile,
             partials: plan.partials,
+            short: plan.short,
             wide,
         })
     }

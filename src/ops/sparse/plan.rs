@@ -21,7 +21,12 @@ pub(super) struct Plan {
     pub joins: Vec<u64>,
     /// Partial sums in all.
     pub partials: usize,
+    /// Whether every row is short enough for one work-item.
+    pub short: bool,
 }
+
+/// Elements up to which a row is short.
+const SHORT: usize = 16;
 
 impl Plan {
     /// Rows whose elements begin at `starts`; after the last row it has their end.
@@ -30,13 +35,15 @@ impl Plan {
         let mean = starts[rows].div_ceil(rows.max(1));
         // So that rows of the mean length make a block of one row a work-item.
         let tile = GROUP * mean.clamp(2, 8);
-        let mut plan = Plan { tile, blocks: Vec::new(), joins: Vec::new(), partials: 0 };
+        let mut plan =
+            Plan { tile, blocks: Vec::new(), joins: Vec::new(), partials: 0, short: true };
         let mut first = 0;
         let block = |blocks: &mut Vec<u64>, numbers: [usize; BLOCK]| {
             blocks.extend(numbers.map(|n| n as u64));
         };
         for row in 0..rows {
             let long = starts[row + 1] - starts[row] > tile;
+            plan.short &= starts[row + 1] - starts[row] <= SHORT;
             let full = row - first == GROUP || starts[row + 1] - starts[first] > tile;
             if (long || full) && row > first {
                 block(&mut plan.blocks, [first, row, starts[first], starts[row]]);

@@ -107,13 +107,19 @@ impl<T: Real> Op for Product<'_, T> {
         // Only where blocks lie in local memory do their sizes show in the text.
         let tile = if shape.vector && !shape.flat { m.tile } else { 1024 };
         key.extend((tile as u16).to_le_bytes());
+        let one_lane = shape.vector && !shape.flat && m.short;
+        let no_offset = one_lane && self.other.layout.offset == 0;
+        key.extend([u8::from(one_lane), u8::from(no_offset)]);
         let program: Arc<Program> =
             device.programs.get(device, self.op, ("sparse", key), || {
                 let mut point = device.point;
                 (point.group, point.unroll) = (shape.group, 1);
                 let types = types(T::DTYPE, m.wide, tile);
                 let defines = codegen::defines(device, wide, point);
-                [&defines, codegen::PRELUDE, &types, &shape.text(), SOURCE].concat()
+                let one_lane = if one_lane { "#define CLAN_ONE_LANE\n" } else { "" };
+                let no_offset = if no_offset { "#define CLAN_NO_OFFSET\n" } else { "" };
+                let shape = shape.text();
+                [&defines, codegen::PRELUDE, &types, &shape, one_lane, no_offset, SOURCE].concat()
             })?;
         let name = if shape.vector { "csr_vector" } else { "csr_matrix" };
         let mut launch = Launch::new(device, &program, self.op, name)?;
