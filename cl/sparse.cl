@@ -61,7 +61,7 @@ void csr_vector(__global clan_t* restrict y, __global clan_t* restrict partials,
   const clan_ix b = get_global_id(0);
   if (b >= count) return;
   const clan_start4 block = blocks[b];
-  __global const clan_t* x = vector + offset;
+  __global const clan_t* x = CLAN_VECTOR;
   const clan_start first = block.x, end = block.y;
   if (first == end) partials[first] = clan_row(columns, values, x, block.z, block.w);
   clan_start k = block.z;

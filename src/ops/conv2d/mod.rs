@@ -192,12 +192,15 @@ impl Op for Conv2d<'_> {
             _ => "uint",
         };
         let sum_size = if sum == "double" || sum == "ulong" { 8 } else { 4 };
-        let tile_x = TILE_X.min(point.group);
+        // Lines fill no tile of several.
+        let thin = s.height < 8;
+        let tile_x = if thin { point.group } else { TILE_X.min(point.group) };
         let local = |patch: usize| {
             let tile_y = point.group / tile_x * patch;
             ((tile_x + s.filter_width - 1) * (tile_y + s.filter_height - 1) * sum_size) as u64
         };
-        let patch = patches(taps).iter().copied().find(|&p| local(p) <= device.local_bytes());
+        let patches = if thin { &[1] } else { patches(taps) };
+        let patch = patches.iter().copied().find(|&p| local(p) <= device.local_bytes());
         let tile_y = point.group / tile_x * patch.unwrap_or(1);
         let in_constant =
             (s.filter_depth * taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
@@ -226,6 +229,7 @@ impl Op for Conv2d<'_> {
             u8::from(tiled),
             u8::from(in_constant),
             u8::from(wide),
+            u8::from(thin),
         ];
         let program = device.programs.get(device, self.op, ("conv2d", key), || {
             let stored = codegen::storage(dtype);

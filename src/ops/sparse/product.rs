@@ -108,7 +108,9 @@ impl<T: Real> Op for Product<'_, T> {
         let tile = if shape.vector && !shape.flat { m.tile } else { 1024 };
         key.extend((tile as u16).to_le_bytes());
         let one_lane = shape.vector && !shape.flat && m.short;
-        let no_offset = one_lane && self.other.layout.offset == 0;
+        // With an offset the compiler of NVIDIA no longer takes the vector for constant: 3431 instead of
+        // 4213 GB/s on an H200, and with several lanes 3381 instead of 3624.
+        let no_offset = shape.vector && self.other.layout.offset == 0;
         key.extend([u8::from(one_lane), u8::from(no_offset)]);
         let program: Arc<Program> =
             device.programs.get(device, self.op, ("sparse", key), || {
