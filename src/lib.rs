@@ -135,6 +135,8 @@ pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};
 pub use ops::matmul::{Precision, Product};
 pub use ops::reduction::Reduction;
+pub use ops::scan::Scan;
+pub use ops::sort::Sort;
 pub use ops::sparse::SparseMatrix;
 pub use ops::stencil::{Around, ConvMode, Stencil};
 pub use {half, ndarray};

@@ -218,6 +218,12 @@ mod map;
 mod matmul;
 #[path = "conformance/reduce.rs"]
 mod reduce;
+#[path = "conformance/scan.rs"]
+mod scan;
+#[path = "conformance/select.rs"]
+mod select;
+#[path = "conformance/sort.rs"]
+mod sort;
 #[path = "conformance/sparse.rs"]
 mod sparse;
 #[path = "conformance/stencil.rs"]

@@ -10,6 +10,9 @@ pub(crate) mod matmul;
 pub(crate) mod reduce;
 pub(crate) mod reduction;
 pub(crate) mod reproducible;
+pub(crate) mod scan;
+pub(crate) mod select;
+pub(crate) mod sort;
 pub(crate) mod sparse;
 pub(crate) mod stencil;
 

@@ -27,6 +27,7 @@ mod linalg;
 pub mod oracle;
 mod products;
 mod reductions;
+mod scans;
 mod sparse;
 mod stencil;
 
@@ -184,6 +185,7 @@ fn groups() -> Vec<Group> {
     groups.extend(images::groups());
     groups.extend(products::groups());
     groups.extend(linalg::groups());
+    groups.extend(scans::groups());
     groups.extend(stencil::groups());
     groups.extend(sparse::groups());
     groups

@@ -17,7 +17,10 @@ mod map;
 mod matmul;
 mod photo;
 mod reduce;
+mod scan;
+mod select;
 mod size;
+mod sort;
 mod sparse;
 mod stencil;
 mod timing;
@@ -94,6 +97,9 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &scan::FAMILY,
+    &select::FAMILY,
+    &sort::FAMILY,
     &stencil::FAMILY,
     &sparse::FAMILY,
     &cast::FAMILY,
