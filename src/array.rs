@@ -104,7 +104,7 @@ impl<T: Element> fmt::Debug for DeviceArray<T> {
     }
 }
 
-fn bytes<T: Element>(slice: &[T]) -> &[u8] {
+pub(crate) fn bytes<T: Element>(slice: &[T]) -> &[u8] {
     // SAFETY: element types have no padding, and any of their bytes may be read.
     unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) }
 }

@@ -137,6 +137,8 @@ pub use ops::matmul::{Precision, Product};
 pub use ops::reduction::Reduction;
 pub use ops::scan::Scan;
 pub use ops::sort::Sort;
+pub use ops::sparse::SparseMatrix;
+pub use ops::stencil::{Around, ConvMode, Stencil};
 pub use {half, ndarray};
 
 /// The README's programs, compiled and run as tests.

@@ -224,5 +224,9 @@ mod scan;
 mod select;
 #[path = "conformance/sort.rs"]
 mod sort;
+#[path = "conformance/sparse.rs"]
+mod sparse;
+#[path = "conformance/stencil.rs"]
+mod stencil;
 #[path = "conformance/table.rs"]
 mod table;

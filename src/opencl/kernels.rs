@@ -4,6 +4,7 @@
 use super::codegen;
 use crate::device::{Backing, Device};
 use crate::element::DType;
+use crate::group::ReduceOp;
 use crate::group::link::peer::text as peer;
 use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
@@ -11,8 +12,9 @@ use crate::ops::matmul::opencl as matmul;
 use crate::ops::reproducible;
 use crate::ops::scan::{self, opencl as scans};
 use crate::ops::sort::{self, opencl as sorts};
+use crate::ops::sparse;
+use crate::ops::stencil;
 use crate::ops::{combine::Combine, select};
-use crate::group::ReduceOp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -39,7 +41,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "conv2d",
-        by: "conv2d.rs",
+        by: "conv2d/mod.rs",
         kernels: &["conv2d_tiled"],
         types: |dtype| (dtype != DType::Bool).then(|| images(dtype)),
     },
@@ -146,7 +148,11 @@ const FAMILIES: &[Family] = &[
                 _ => (scan::Join::Min, ReduceOp::Min),
             };
             let types = scans::types(&join, dtype, &Combine::own(op, dtype));
-            Some(format!("#define CLAN_ROLLED\n{}{}{types}", codegen::output_type(dtype, 1), leaf(dtype)))
+            Some(format!(
+                "#define CLAN_ROLLED\n{}{}{types}",
+                codegen::output_type(dtype, 1),
+                leaf(dtype)
+            ))
         },
     },
     Family {
@@ -166,6 +172,24 @@ const FAMILIES: &[Family] = &[
         types: |dtype| {
             let order = sort::Order { dtype, descending: dtype as u8 % 2 == 0 };
             Some(sorts::types(order, dtype as u8 % 3, dtype.size()))
+        },
+    },
+    Family {
+        name: "sparse",
+        by: "sparse/product.rs",
+        kernels: &["csr_vector", "csr_join", "csr_matrix", "csr_dense"],
+        types: |dtype| {
+            let real = dtype == DType::F32 || dtype == DType::F64;
+            real.then(|| sparse::types(dtype, dtype == DType::F64, 2048))
+        },
+    },
+    Family {
+        name: "stencil",
+        by: "stencil/opencl.rs",
+        kernels: &["stencil_tiled"],
+        types: |dtype| {
+            let rule = "#define CLAN_RANK 1\n#define CLAN_RZ 0\n#define CLAN_RY 0\n#define CLAN_RX 2\n#define CLAN_RULE return at(-1) * at(2);\n";
+            (dtype != DType::Bool).then(|| stencil::types(dtype) + rule)
         },
     },
 ];

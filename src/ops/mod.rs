@@ -13,6 +13,8 @@ pub(crate) mod reproducible;
 pub(crate) mod scan;
 pub(crate) mod select;
 pub(crate) mod sort;
+pub(crate) mod sparse;
+pub(crate) mod stencil;
 
 use crate::device::{Backing, Device};
 use crate::error::Result;

@@ -17,6 +17,7 @@ pub(super) fn groups() -> Vec<Group> {
             ("conv2d_zero", Border::Zero, Edge::Zero),
             ("conv2d_nearest", Border::Nearest, Edge::Nearest),
             ("conv2d_reflect", Border::Reflect, Edge::Reflect),
+            ("conv2d_wrap", Border::Wrap, Edge::Wrap),
         ] {
             groups.push(case::<T>(op, border, edge));
         }

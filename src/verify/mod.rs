@@ -28,6 +28,8 @@ pub mod oracle;
 mod products;
 mod reductions;
 mod scans;
+mod sparse;
+mod stencil;
 
 use crate::device::Device;
 use crate::element::DType;
@@ -184,6 +186,8 @@ fn groups() -> Vec<Group> {
     groups.extend(products::groups());
     groups.extend(linalg::groups());
     groups.extend(scans::groups());
+    groups.extend(stencil::groups());
+    groups.extend(sparse::groups());
     groups
 }
 

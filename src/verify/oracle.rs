@@ -493,10 +493,12 @@ pub enum Edge {
     Nearest,
     /// The image mirrored, its edge not repeated.
     Reflect,
+    /// The image again from its other end.
+    Wrap,
 }
 
 /// Where position `at` of an axis of length `n` reads: `None` for a zero.
-fn beyond(at: isize, n: usize, edge: Edge) -> Option<usize> {
+pub(super) fn beyond(at: isize, n: usize, edge: Edge) -> Option<usize> {
     let last = n as isize - 1;
     match edge {
         _ if (0..=last).contains(&at) => Some(at as usize),
@@ -507,6 +509,7 @@ fn beyond(at: isize, n: usize, edge: Edge) -> Option<usize> {
             let m = at.rem_euclid(2 * last);
             Some(m.min(2 * last - m) as usize)
         }
+        Edge::Wrap => Some(at.rem_euclid(n as isize) as usize),
     }
 }
 

@@ -2,7 +2,7 @@
 //! gives the same float, and unsigned and narrow types wrap as they are documented to.
 
 use super::*;
-use clan::Border::{self, Nearest, Reflect, Zero};
+use clan::Border::{self, Nearest, Reflect, Wrap, Zero};
 use clan::half::{bf16, f16};
 use clan::ndarray::{Array, Array2, Array3, ArrayView2, s};
 use clan::{DType, Number};
@@ -22,6 +22,7 @@ fn at(border: Border, i: isize, n: isize) -> Option<usize> {
             }
             Some(at as usize)
         }
+        Wrap => Some((i + 100 * n) as usize % n as usize),
     }
 }
 
@@ -81,8 +82,9 @@ on_every_device!(filters_and_borders, |device| {
     // Even sizes, lines, more coefficients than are unrolled.
     check::<f32>(device, (4, 2), Nearest);
     check::<f32>(device, (11, 13), Reflect);
+    check::<f32>(device, (5, 4), Wrap);
     if device.is_host() {
-        for border in [Zero, Nearest, Reflect] {
+        for border in [Zero, Nearest, Reflect, Wrap] {
             for filter in [(1, 1), (3, 3), (4, 2), (1, 9), (7, 1)] {
                 check::<f32>(device, filter, border);
             }

@@ -30,6 +30,7 @@ impl From<Border> for Boundary {
             Border::Zero => Boundary::Zero,
             Border::Nearest => Boundary::Nearest,
             Border::Reflect => Boundary::Reflect,
+            Border::Wrap => Boundary::Wrap,
         }
     }
 }

@@ -29,9 +29,10 @@ use block::Work;
 use leaf::{Keep, Side, run};
 pub use solve::{Diagonal, Lu, Triangle};
 use status::{Status, owned};
+use std::ops::{Add, Mul};
 
 /// The types of linear algebra: `f32` and `f64`. Half floats are cast first.
-pub trait Real: Float {}
+pub trait Real: Float + Add<Output = Self> + Mul<Output = Self> {}
 impl Real for f32 {}
 impl Real for f64 {}
 

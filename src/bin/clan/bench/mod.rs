@@ -21,6 +21,8 @@ mod scan;
 mod select;
 mod size;
 mod sort;
+mod sparse;
+mod stencil;
 mod timing;
 
 use crate::output::{self, Failure, Outcome};
@@ -98,6 +100,8 @@ const FAMILIES: &[&Family] = &[
     &scan::FAMILY,
     &select::FAMILY,
     &sort::FAMILY,
+    &stencil::FAMILY,
+    &sparse::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,

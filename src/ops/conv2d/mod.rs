@@ -1,18 +1,17 @@
 //! `conv2d`: images and small filters. Kernels: `cl/conv2d.cl`.
 
+mod host;
+
 use super::{Op, copy, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Number};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host;
-use crate::host::eval::SharedOut;
 use crate::layout::Layout;
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
 use half::{bf16, f16};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// What lies outside an image. For a row `a b c d`:
@@ -25,6 +24,8 @@ pub enum Border {
     /// `c b | a b c d | c b`, repeated where the filter reaches further. An axis of length 1
     /// repeats its element.
     Reflect,
+    /// `c d | a b c d | a b`, as on a ring.
+    Wrap,
 }
 
 impl<T: Number> DeviceArray<T> {
@@ -51,20 +52,32 @@ impl<T: Number> DeviceArray<T> {
     /// An input of fewer than two axes; a filter that has not two axes or is empty; arrays of two
     /// devices; an element type that the device does not compute in; out of memory.
     pub fn conv2d(&self, filter: &DeviceArray<T>, border: Border) -> Result<DeviceArray<T>> {
-        let (image, filter) = (self.raw()?, filter.raw()?);
-        let device = image.device().clone();
-        // Checked again with the rest, but nothing may be copied for a call that cannot work.
-        check(image, filter, &device)?;
-        let image = copy::contiguous(image)?;
-        let filter = copy::contiguous(filter)?;
-        let layout = Layout::contiguous(&image.layout.shape);
-        let mut out = RawArray::alloc("conv2d", &device, &layout, T::DTYPE)?;
-        run(Conv2d { image: &image, filter: &filter, border, out: &mut out }, &device)?;
-        Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: T::DTYPE }))
+        slide("conv2d", self, filter, 2, border)
     }
 }
 
+/// Slides a filter of `rank` axes, two or three, over the last of an array.
+pub(crate) fn slide<T: Number>(
+    op: &'static str,
+    image: &DeviceArray<T>,
+    filter: &DeviceArray<T>,
+    rank: usize,
+    border: Border,
+) -> Result<DeviceArray<T>> {
+    let (image, filter) = (image.raw()?, filter.raw()?);
+    let device = image.device().clone();
+    // Checked again with the rest, but nothing may be copied for a call that cannot work.
+    check(op, image, filter, rank, &device)?;
+    let image = copy::contiguous(image)?;
+    let filter = copy::contiguous(filter)?;
+    let layout = Layout::contiguous(&image.layout.shape);
+    let mut out = RawArray::alloc(op, &device, &layout, T::DTYPE)?;
+    run(Conv2d { op, image: &image, filter: &filter, border, out: &mut out }, &device)?;
+    Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: T::DTYPE }))
+}
+
 struct Conv2d<'a> {
+    op: &'static str,
     /// Row-major, as the filter and the result.
     image: &'a RawArray,
     filter: &'a RawArray,
@@ -75,49 +88,62 @@ struct Conv2d<'a> {
 /// Lengths of the problem.
 #[derive(Clone, Copy)]
 struct Sizes {
+    /// Images, or solids.
     images: usize,
+    depth: usize,
     height: usize,
     width: usize,
+    filter_depth: usize,
     filter_height: usize,
     filter_width: usize,
 }
 
-fn check(image: &RawArray, filter: &RawArray, device: &Device) -> Result<()> {
+fn check(
+    op: &'static str,
+    image: &RawArray,
+    filter: &RawArray,
+    rank: usize,
+    device: &Device,
+) -> Result<()> {
     let (is, fs) = (&image.layout.shape, &filter.layout.shape);
-    if is.len() < 2 {
+    if is.len() < rank {
         return Err(Error::shape(
-            "conv2d",
-            format!("the input has shape {is:?}; an image has two axes or more"),
+            op,
+            format!(
+                "the input has shape {is:?}; a filter of shape {fs:?} takes as many axes or more"
+            ),
         ));
     }
-    if fs.len() != 2 || fs.contains(&0) {
-        return Err(Error::shape(
-            "conv2d",
-            format!("the filter has shape {fs:?}; it has two axes, neither empty"),
-        ));
+    if fs.len() != rank || fs.contains(&0) {
+        let axes = if rank == 2 { "two axes, neither" } else { "three axes, none" };
+        return Err(Error::shape(op, format!("the filter has shape {fs:?}; it has {axes} empty")));
     }
     if filter.device() != device {
         return Err(Error::new(
             ErrorKind::DeviceMismatch,
-            "conv2d",
+            op,
             format!(
                 "the image lives on {device} and the filter on {}; copy one with `to_device` first",
                 filter.device()
             ),
         ));
     }
-    device.require("conv2d", image.dtype)
+    device.require(op, image.dtype)
 }
 
 impl Conv2d<'_> {
     fn sizes(&self) -> Sizes {
-        let (leading, last) = self.image.layout.shape.split_at(self.image.layout.shape.len() - 2);
+        let (shape, filter) = (&self.image.layout.shape, &self.filter.layout.shape);
+        let (leading, last) = shape.split_at(shape.len() - filter.len());
+        let from_end = |of: &[usize], k: usize| of.len().checked_sub(k).map_or(1, |at| of[at]);
         Sizes {
             images: leading.iter().product(),
-            height: last[0],
-            width: last[1],
-            filter_height: self.filter.layout.shape[0],
-            filter_width: self.filter.layout.shape[1],
+            depth: from_end(last, 3),
+            height: from_end(last, 2),
+            width: from_end(last, 1),
+            filter_depth: from_end(filter, 3),
+            filter_height: from_end(filter, 2),
+            filter_width: from_end(filter, 1),
         }
     }
 }
@@ -126,14 +152,14 @@ impl Op for Conv2d<'_> {
     type Output = ();
 
     fn check(&self, device: &Device) -> Result<()> {
-        check(self.image, self.filter, device)
+        check(self.op, self.image, self.filter, self.filter.layout.shape.len(), device)
     }
 
     fn host(self) -> Result<()> {
         macro_rules! typed {
             ($($dtype:ident: $stored:ty, $sum:ty, $load:expr, $store:expr;)*) => {
                 match self.image.dtype {
-                    $(DType::$dtype => on_host::<$stored, $sum, _, _>(self, $load, $store),)*
+                    $(DType::$dtype => host::on_host::<$stored, $sum, _, _>(self, $load, $store),)*
                     DType::Bool => {}
                 }
             };
@@ -152,7 +178,7 @@ impl Op for Conv2d<'_> {
     #[cfg(feature = "opencl")]
     fn opencl(self, device: &ClDevice) -> Result<()> {
         let s = self.sizes();
-        if s.images * s.height * s.width == 0 {
+        if s.images * s.depth * s.height * s.width == 0 {
             return Ok(());
         }
         let dtype = self.image.dtype;
@@ -166,34 +192,46 @@ impl Op for Conv2d<'_> {
             _ => "uint",
         };
         let sum_size = if sum == "double" || sum == "ulong" { 8 } else { 4 };
-        let tile_x = TILE_X.min(point.group);
+        // Lines fill no tile of several.
+        let thin = s.height < 8;
+        let tile_x = if thin { point.group } else { TILE_X.min(point.group) };
         let local = |patch: usize| {
             let tile_y = point.group / tile_x * patch;
             ((tile_x + s.filter_width - 1) * (tile_y + s.filter_height - 1) * sum_size) as u64
         };
-        let patch = patches(taps).iter().copied().find(|&p| local(p) <= device.local_bytes());
+        let patches = if thin { &[1] } else { patches(taps) };
+        let patch = patches.iter().copied().find(|&p| local(p) <= device.local_bytes());
         let tile_y = point.group / tile_x * patch.unwrap_or(1);
-        let in_constant = (taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
+        let in_constant =
+            (s.filter_depth * taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
         let cpu = device.launch_kind == crate::DeviceKind::Cpu;
         let tiled = !cpu && taps <= MAX_TAPS && in_constant && patch.is_some();
         let reach = self.image.layout.offset as u128
             + self.filter.layout.offset as u128
             + 2 * self.image.layout.len() as u128
+            + self.filter.layout.len() as u128
             + ((s.height + 2 * s.filter_height) as u128)
-                * (s.width + 2 * s.filter_width + 64) as u128;
+                * (s.width + 2 * s.filter_width + 64) as u128
+                * s.filter_depth as u128;
         let wide = reach > i32::MAX as u128;
         // Small filters are unrolled; the lengths of large ones are arguments.
-        let (fh, fw) = if taps <= MAX_TAPS { (s.filter_height, s.filter_width) } else { (0, 0) };
+        let (fd, fh, fw) = match taps <= MAX_TAPS && s.filter_depth <= u8::MAX.into() {
+            true => (s.filter_depth, s.filter_height, s.filter_width),
+            false => (0, 0, 0),
+        };
+        let tiled = tiled && fd > 0;
         let key = vec![
             dtype as u8,
             self.border as u8,
+            fd as u8,
             fh as u8,
             fw as u8,
             u8::from(tiled),
             u8::from(in_constant),
             u8::from(wide),
+            u8::from(thin),
         ];
-        let program = device.programs.get(device, "conv2d", ("conv2d", key), || {
+        let program = device.programs.get(device, self.op, ("conv2d", key), || {
             let stored = codegen::storage(dtype);
             let mut text = codegen::defines(device, wide, point);
             text.push_str(codegen::PRELUDE);
@@ -213,8 +251,8 @@ impl Op for Conv2d<'_> {
                 text.push_str("#define CLAN_MAD(a, b, c) fma(a, b, c)\n");
             }
             match fh {
-                0 => text.push_str("#define CLAN_FH filter_height\n#define CLAN_FW filter_width\n"),
-                _ => text.push_str(&format!("#define CLAN_FH {fh}\n#define CLAN_FW {fw}\n")),
+                0 => text.push_str("#define CLAN_FD filter_depth\n#define CLAN_FH filter_height\n#define CLAN_FW filter_width\n"),
+                _ => text.push_str(&format!("#define CLAN_FD {fd}\n#define CLAN_FH {fh}\n#define CLAN_FW {fw}\n")),
             }
             if !tiled {
                 text.push_str("#define CLAN_DIRECT 1\n");
@@ -222,29 +260,31 @@ impl Op for Conv2d<'_> {
             if !in_constant {
                 text.push_str("#define CLAN_FILTER_SPACE __global\n");
             }
-            text.push_str(include_str!("../../cl/conv2d.cl"));
+            text.push_str(include_str!("../../../cl/conv2d.cl"));
             text
         })?;
         let name = if tiled { "conv2d_tiled" } else { "conv2d_direct" };
-        let mut launch = Launch::new(device, &program, "conv2d", name)?;
+        let mut launch = Launch::new(device, &program, self.op, name)?;
         launch.output(self.out)?;
         launch.input(&self.image.buffer)?;
         codegen::bind_offset(&mut launch, self.image.layout.offset as isize, wide)?;
         launch.input(&self.filter.buffer)?;
         codegen::bind_offset(&mut launch, self.filter.layout.offset as isize, wide)?;
-        codegen::bind_index(&mut launch, s.height, wide)?;
-        codegen::bind_index(&mut launch, s.width, wide)?;
+        for n in [s.depth, s.height, s.width] {
+            codegen::bind_index(&mut launch, n, wide)?;
+        }
         let groups = if tiled {
             let (ty, tx) = (s.height.div_ceil(tile_y), s.width.div_ceil(tile_x));
             codegen::bind_index(&mut launch, ty, wide)?;
             codegen::bind_index(&mut launch, tx, wide)?;
-            ty * tx * s.images
+            ty * tx * s.depth * s.images
         } else {
-            let (rows, across) = (s.images * s.height, s.width.div_ceil(point.group));
+            let (rows, across) = (s.images * s.depth * s.height, s.width.div_ceil(point.group));
             codegen::bind_index(&mut launch, rows, wide)?;
             codegen::bind_index(&mut launch, across, wide)?;
-            codegen::bind_offset(&mut launch, s.filter_height as isize, wide)?;
-            codegen::bind_offset(&mut launch, s.filter_width as isize, wide)?;
+            for n in [s.filter_depth, s.filter_height, s.filter_width] {
+                codegen::bind_offset(&mut launch, n as isize, wide)?;
+            }
             rows * across
         };
         // SAFETY: the arguments follow the kernel's parameters; every position passes the border,
@@ -277,7 +317,7 @@ fn patches(taps: usize) -> &'static [usize] {
 const MAX_TAPS: usize = 81;
 
 /// The position that stands for `i` on an axis of `n`; `None` where the border is zero.
-fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
+pub(crate) fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
     let n = n as isize;
     let at = match border {
         Border::Zero if i < 0 || i >= n => return None,
@@ -289,115 +329,7 @@ fn border_index(border: Border, i: isize, n: usize) -> Option<usize> {
             let i = i.unsigned_abs() as isize % period;
             if i < n { i } else { period - i }
         }
+        Border::Wrap => i.rem_euclid(n),
     };
     Some(at as usize)
-}
-
-/// A type that products are summed in.
-trait Sum: Copy + Default + Send + Sync {
-    fn add_product(&mut self, a: Self, b: Self);
-}
-macro_rules! float_sums {
-    ($($t:ident)*) => {$(
-        impl Sum for $t {
-            #[inline(always)]
-            #[allow(clippy::redundant_closure_call, reason = "names the parameters of a row below")]
-            fn add_product(&mut self, a: $t, b: $t) {
-                *self += a * b;
-            }
-        }
-    )*};
-}
-macro_rules! int_sums {
-    ($($t:ident)*) => {$(
-        impl Sum for $t {
-            #[inline(always)]
-            fn add_product(&mut self, a: $t, b: $t) {
-                *self = self.wrapping_add(a.wrapping_mul(b));
-            }
-        }
-    )*};
-}
-float_sums!(f32 f64);
-int_sums!(i8 i16 i32 i64 u8 u16 u32 u64);
-
-/// Results of one row that are summed at once: they and their inputs stay in the first level cache.
-const STRIP: usize = 1024;
-
-fn on_host<S, A, L, W>(op: Conv2d<'_>, load: L, store: W)
-where
-    S: Copy + Send + Sync,
-    A: Sum,
-    L: Fn(S) -> A + Sync,
-    W: Fn(A) -> S + Sync,
-{
-    let s = op.sizes();
-    let border = op.border;
-    let (Some(image), Some(filter), Some(out)) =
-        (op.image.buffer.host(), op.filter.buffer.host(), op.out.host_mut())
-    else {
-        return;
-    };
-    let rows = s.images * s.height;
-    if rows * s.width == 0 {
-        return;
-    }
-    // SAFETY (both): row-major arrays of these lengths at these offsets.
-    let filter: Vec<A> = unsafe {
-        let p = filter.ptr().cast::<S>().add(op.filter.layout.offset);
-        std::slice::from_raw_parts(p, s.filter_height * s.filter_width)
-            .iter()
-            .map(|&x| load(x))
-            .collect()
-    };
-    let image: &[S] = unsafe {
-        let p = image.ptr().cast::<S>().add(op.image.layout.offset);
-        std::slice::from_raw_parts(p, rows * s.width)
-    };
-    let out = SharedOut(out.ptr_mut());
-    let row = |r: usize| {
-        let (k, y) = (r / s.height, r % s.height);
-        let mut sums = [A::default(); STRIP];
-        for x0 in (0..s.width).step_by(STRIP) {
-            let n = STRIP.min(s.width - x0);
-            let sums = &mut sums[..n];
-            sums.fill(A::default());
-            for i in 0..s.filter_height {
-                let Some(yy) = border_index(
-                    border,
-                    y as isize + i as isize - (s.filter_height / 2) as isize,
-                    s.height,
-                ) else {
-                    continue;
-                };
-                let source = &image[(k * s.height + yy) * s.width..][..s.width];
-                for j in 0..s.filter_width {
-                    let coefficient = filter[i * s.filter_width + j];
-                    let shift = j as isize - (s.filter_width / 2) as isize;
-                    // Results x0 + a .. x0 + b lie inside the source after the shift.
-                    let first = x0 as isize + shift;
-                    let a = (-first).clamp(0, n as isize) as usize;
-                    let b = (s.width as isize - first).clamp(a as isize, n as isize) as usize;
-                    let begin = (first + a as isize).clamp(0, s.width as isize) as usize;
-                    for (sum, &x) in sums[a..b].iter_mut().zip(&source[begin..]) {
-                        sum.add_product(coefficient, load(x));
-                    }
-                    for x in (0..a).chain(b..n) {
-                        if let Some(xx) = border_index(border, first + x as isize, s.width) {
-                            sums[x].add_product(coefficient, load(source[xx]));
-                        }
-                    }
-                }
-            }
-            for (x, &sum) in sums.iter().enumerate() {
-                // SAFETY: inside the result; rows are disjoint.
-                unsafe { out.at::<S>((r * s.width + x0 + x) as isize).write(store(sum)) };
-            }
-        }
-    };
-    if rows * s.width * filter.len() <= host::PARALLEL_ABOVE {
-        (0..rows).for_each(row);
-    } else {
-        (0..rows).into_par_iter().for_each(row);
-    }
 }
