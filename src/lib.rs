@@ -134,6 +134,7 @@ pub use ops::conv2d::Border;
 pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};
 pub use ops::matmul::{Precision, Product};
+pub use ops::random::Random;
 pub use ops::reduction::Reduction;
 pub use {half, ndarray};
 

@@ -216,6 +216,8 @@ mod linalg;
 mod map;
 #[path = "conformance/matmul.rs"]
 mod matmul;
+#[path = "conformance/random.rs"]
+mod random;
 #[path = "conformance/reduce.rs"]
 mod reduce;
 #[path = "conformance/table.rs"]

@@ -8,6 +8,7 @@ use crate::group::link::peer::text as peer;
 use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
+use crate::ops::random::draw;
 use crate::ops::reproducible;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,6 +113,20 @@ const FAMILIES: &[Family] = &[
         types: |dtype| {
             use DType::{BF16, Bool, F16, F32, F64, I64};
             [Bool, I64, F16, BF16, F32, F64].contains(&dtype).then(|| peer::samples(dtype))
+        },
+    },
+    Family {
+        name: "random",
+        by: "random/draw.rs",
+        kernels: &["random", "permutation"],
+        // Every draw meets some types.
+        types: |dtype| {
+            let kind = match dtype {
+                DType::Bool => 4,
+                d if d.is_float() => d as u8 % 3,
+                _ => 3,
+            };
+            Some(draw::types(dtype, kind))
         },
     },
     Family {

@@ -7,6 +7,7 @@ pub mod limits;
 pub(crate) mod linalg;
 pub(crate) mod map;
 pub(crate) mod matmul;
+pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod reduction;
 pub(crate) mod reproducible;

@@ -26,6 +26,7 @@ mod layouts;
 mod linalg;
 pub mod oracle;
 mod products;
+mod random;
 mod reductions;
 
 use crate::device::Device;
@@ -182,6 +183,7 @@ fn groups() -> Vec<Group> {
     groups.extend(images::groups());
     groups.extend(products::groups());
     groups.extend(linalg::groups());
+    groups.extend(random::groups());
     groups
 }
 
