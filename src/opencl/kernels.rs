@@ -52,6 +52,24 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "histogram",
+        by: "histogram/count.rs",
+        kernels: &["histogram_local", "histogram_flat"],
+        // Every kind of bins meets some types.
+        types: |dtype| {
+            let kind = match dtype {
+                DType::Bool => return None,
+                DType::F32 | DType::F64 => 0,
+                DType::U32 | DType::I16 => 1,
+                DType::I64 => 2,
+                DType::I32 | DType::U64 => 4,
+                d if d.size() == 1 => 5,
+                _ => 3,
+            };
+            Some(format!("{}#define CLAN_BIN {kind}\n", leaf(dtype)))
+        },
+    },
+    Family {
         name: "linalg",
         by: "linalg/shape.rs",
         kernels: &[

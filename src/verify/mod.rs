@@ -21,6 +21,7 @@
 //! always names its operation. On the host, which compiles nothing, each runs by itself at once.
 
 mod elementwise;
+mod histogram;
 mod images;
 mod layouts;
 mod linalg;
@@ -184,6 +185,7 @@ fn groups() -> Vec<Group> {
     groups.extend(products::groups());
     groups.extend(linalg::groups());
     groups.extend(random::groups());
+    groups.extend(histogram::groups());
     groups
 }
 

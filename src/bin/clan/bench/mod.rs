@@ -10,12 +10,14 @@ mod create;
 mod data;
 mod digits;
 mod group;
+mod histogram;
 mod launch;
 mod limits;
 mod linalg;
 mod map;
 mod matmul;
 mod photo;
+mod random;
 mod reduce;
 mod size;
 mod timing;
@@ -92,6 +94,8 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &random::FAMILY,
+    &histogram::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
