@@ -23,6 +23,12 @@ static inline float clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 #ifndef CLAN_BIN
 #define CLAN_BIN 0
 #endif
+// Which kernel the program is for: only that one is compiled.
+#ifdef CLAN_WAY
+#define CLAN_HAS(way) (CLAN_WAY == (way))
+#else
+#define CLAN_HAS(way) 1
+#endif
 #ifndef CLAN_SLOTS
 #define CLAN_SLOTS 8192 // counters in local memory
 #endif
@@ -133,6 +139,7 @@ static inline uint clan_bin(const clan_t x, const uint bins CLAN_BIN_PARAMS) {
   }
 #endif
 
+#if CLAN_HAS(0)
 // Group g counts into partial[b * groups + g] for every bin b. There are 1 << shift copies.
 #define CLAN_COUNT(k, lane)                                                                        \
   {                                                                                                \
@@ -166,7 +173,9 @@ void histogram_local(__global uint* restrict partial, const clan_ix n, const uin
   }
 }
 #undef CLAN_COUNT
+#endif
 
+#if CLAN_HAS(1)
 // Task t counts elements t * part and up, first into scratch of its own: 1 << shift copies a bin.
 #define CLAN_COUNT(k, lane)                                                                        \
   {                                                                                                \
@@ -197,8 +206,9 @@ void histogram_flat(__global uint* restrict partial, __global uint* restrict scr
   }
 }
 #undef CLAN_COUNT
+#endif
 
-#if CLAN_BIN != CLAN_BYTES
+#if CLAN_HAS(2) && CLAN_BIN != CLAN_BYTES
 // Adds elements `from` to `to` to counts[copy * bins + b]; the counts were set to zero. Less than 2^32
 // elements in one launch, so that no counter overflows.
 #define CLAN_COUNT(k, lane)                                                                        \

@@ -208,6 +208,8 @@ mod copy;
 mod create;
 #[path = "conformance/errors.rs"]
 mod errors;
+#[path = "conformance/groupby.rs"]
+mod groupby;
 #[path = "conformance/histogram.rs"]
 mod histogram;
 #[path = "conformance/layout.rs"]

@@ -5,11 +5,11 @@ use super::codegen;
 use crate::device::{Backing, Device};
 use crate::element::DType;
 use crate::group::link::peer::text as peer;
-use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use crate::ops::random::draw;
 use crate::ops::reproducible;
+use crate::ops::{combine, groupby};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -49,6 +49,18 @@ const FAMILIES: &[Family] = &[
             let bits = [DType::U8, DType::U16, DType::U32, DType::U64].contains(&dtype);
             let no_batch = "#define CLAN_BATCH_PARAMS\n#define CLAN_BATCH_OFFSETS(b, from, to)\n";
             bits.then(|| format!("typedef {} clan_t;\n{no_batch}", codegen::storage(dtype)))
+        },
+    },
+    Family {
+        name: "groupby",
+        by: "groupby.rs",
+        kernels: &["groupby"],
+        // Every operator meets some types.
+        types: |dtype| match dtype {
+            DType::Bool => None,
+            DType::F16 => Some(groupby::types(dtype, DType::F32, 0)),
+            d if d.is_unsigned() => Some(groupby::types(d, DType::U64, 0)),
+            d => Some(groupby::types(d, d.compute(), 2 + d as u8 % 2)),
         },
     },
     Family {

@@ -3,6 +3,7 @@
 pub(crate) mod combine;
 pub(crate) mod conv2d;
 pub(crate) mod copy;
+pub(crate) mod groupby;
 pub(crate) mod histogram;
 pub mod limits;
 pub(crate) mod linalg;

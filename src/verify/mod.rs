@@ -21,6 +21,7 @@
 //! always names its operation. On the host, which compiles nothing, each runs by itself at once.
 
 mod elementwise;
+mod groupby;
 mod histogram;
 mod images;
 mod layouts;
@@ -186,6 +187,7 @@ fn groups() -> Vec<Group> {
     groups.extend(linalg::groups());
     groups.extend(random::groups());
     groups.extend(histogram::groups());
+    groups.extend(groupby::groups());
     groups
 }
 

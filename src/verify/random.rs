@@ -191,11 +191,7 @@ fn integers<T: Integer + Sample>() -> Group {
                 true => random.integers::<T>(device, n, ..)?,
                 false => random.integers(device, n, of(low)..of(low + span as i128))?,
             };
-            let want = |i| {
-                let shifted = s.integer(i, wide, low, if span == all { words(wide) } else { span });
-                // All values: the lowest bits of the word.
-                T::of(Wide::Int(shifted)).wide()
-            };
+            let want = |i| Wide::Int(s.integer(i, wide, low, span));
             if let Err(e) = each(&got, at, want, Wide::same)? {
                 return Ok(Err(format!("{low} and {span} values: {e}")));
             }
@@ -203,11 +199,6 @@ fn integers<T: Integer + Sample>() -> Group {
         random.skip(n as u64);
         Ok(Ok(()))
     })
-}
-
-/// How many words there are.
-fn words(wide: bool) -> u128 {
-    1 << if wide { 64 } else { 32 }
 }
 
 pub(super) fn groups() -> Vec<Group> {

@@ -174,7 +174,13 @@ impl Count<'_> {
         let nest = self.fused.nest(&order, None);
         let point = device.reduce_point();
         let input = codegen::Input::new(self.fused, &nest, point);
-        let mut key = vec![self.kind()];
+        let way = self.way(device, input.vec);
+        let number = match way {
+            Way::Local { .. } => 0,
+            Way::Flat { .. } => 1,
+            Way::Atomic { .. } => 2,
+        };
+        let mut key = vec![self.kind(), number];
         point.key(&mut key);
         input.key(&mut key);
         let program = device.programs.get(device, self.op, ("histogram", key), || {
@@ -182,7 +188,10 @@ impl Count<'_> {
                 codegen::defines(device, input.wide, point),
                 codegen::PRELUDE.to_string(),
                 input.text(),
-                format!("#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n", self.kind()),
+                format!(
+                    "#define CLAN_WAY {number}\n#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n",
+                    self.kind()
+                ),
                 SOURCE.to_string(),
             ]
             .concat()
@@ -194,7 +203,7 @@ impl Count<'_> {
             layout.strides = strides.as_slice().into();
             RawArray { buffer, layout, dtype: DType::U32 }
         };
-        match self.way(device, input.vec) {
+        match way {
             Way::Local { shift } => {
                 let per_round = group * point.unroll * input.vec;
                 let groups = point.groups.min(n.div_ceil(per_round));

@@ -3,13 +3,14 @@
 mod bins;
 pub(crate) mod count;
 
-use crate::array::DeviceArray;
+use crate::array::{DeviceArray, RawArray};
 use crate::device::Device;
-use crate::element::{Integer, Number};
+use crate::element::{DType, Integer, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
 use crate::expr::fuse;
 use crate::expr::fused::Fused;
+use crate::expr::node::Node;
 use crate::layout::count;
 use crate::ops::run;
 use bins::Bins;
@@ -109,7 +110,7 @@ impl<T: Integer> Expr<T> {
     }
 
     /// How many bins the elements need, `least` or more.
-    fn extent(&self, op: &'static str, least: usize) -> Result<usize> {
+    pub(in crate::ops) fn extent(&self, op: &'static str, least: usize) -> Result<usize> {
         if least > MOST {
             return Err(too_many(op, least as u128));
         }
@@ -135,6 +136,15 @@ impl<T: Integer> Expr<T> {
         }
         Ok(least.max(greatest as usize + 1))
     }
+}
+
+/// How often each number below `bins` occurs among keys that are all below it.
+pub(super) fn indexed(op: &'static str, keys: &RawArray, bins: usize) -> Result<DeviceArray<u64>> {
+    if bins > MOST {
+        return Err(too_many(op, bins as u128));
+    }
+    let keys = Expr::<u32>::from_node(Ok(Node::leaf(keys.clone())));
+    keys.counted(op, &Bins::index(DType::U32, bins))
 }
 
 fn too_many(op: &'static str, bins: u128) -> Error {

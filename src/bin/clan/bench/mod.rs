@@ -10,6 +10,7 @@ mod create;
 mod data;
 mod digits;
 mod group;
+mod groupby;
 mod histogram;
 mod launch;
 mod limits;
@@ -96,6 +97,7 @@ const FAMILIES: &[&Family] = &[
     &linalg::FAMILY,
     &random::FAMILY,
     &histogram::FAMILY,
+    &groupby::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
