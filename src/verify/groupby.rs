@@ -74,12 +74,15 @@ fn check<U: Sample>(
     })
 }
 
+/// A case: device, elements, keys.
+type Run<T> = fn(&Device, &[T], &[u32]) -> Result<Checked>;
+
 fn numbers<T: Number + Sample>() -> Vec<Group>
 where
     T::Sum: Sample,
     T::Mean: Sample,
 {
-    let ops: [(&'static str, fn(&Device, &[T], &[u32]) -> Result<Checked>); 5] = [
+    let ops: [(&'static str, Run<T>); 5] = [
         ("group_sum", |device, x, keys| {
             let groups = split(x, keys);
             check(&by(device, x, keys)?.sum()?, &groups, sum::<T>)
@@ -110,7 +113,7 @@ where
             check(&keys.bincount_weighted(&x, GROUPS)?, &groups, sum::<T>)
         }),
     ];
-    let case = |(op, run): (&'static str, fn(&Device, &[T], &[u32]) -> Result<Checked>)| {
+    let case = |(op, run): (&'static str, Run<T>)| {
         Group::one("groupby", op, T::DTYPE, move |device| {
             let mut rng = Rng::new(seed(op, T::DTYPE));
             let small = |rng: &mut Rng| match T::DTYPE.is_float() {

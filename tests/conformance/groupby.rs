@@ -20,12 +20,12 @@ on_every_device!(lengths, |device| {
             let k = k as usize;
             (sums[k], least[k], counts[k]) = (sums[k] + x, least[k].min(x), counts[k] + 1);
         }
-        let by = on(device, &arr1(&x)).group_by(&on(device, &arr1(&keys)), groups).unwrap();
+        let by = on(device, &arr1(&x)).group_by(on(device, &arr1(&keys)), groups).unwrap();
         assert_eq!(by.sum().unwrap().to_vec().unwrap(), sums, "{n} elements, {groups} groups");
         assert_eq!(by.min().unwrap().to_vec().unwrap(), least);
         assert_eq!(by.count().unwrap().to_vec().unwrap(), counts);
     }
-    let none = on(device, &arr1(&[0f32; 0])).group_by(&on(device, &arr1(&[0u32; 0])), 0).unwrap();
+    let none = on(device, &arr1(&[0f32; 0])).group_by(on(device, &arr1(&[0u32; 0])), 0).unwrap();
     assert_eq!(none.sum().unwrap().shape(), [0]);
     assert_eq!(none.count().unwrap().shape(), [0]);
 });
@@ -42,7 +42,7 @@ on_every_device!(views_and_expressions, |device| {
     }
     assert_eq!(by.sum().unwrap().to_vec().unwrap(), want);
     let bins =
-        on(device, &arr1(&[3u64, 1, 3])).bincount_weighted(&on(device, &arr1(&[1i16, 2, -5])), 0);
+        on(device, &arr1(&[3u64, 1, 3])).bincount_weighted(on(device, &arr1(&[1i16, 2, -5])), 0);
     assert_eq!(bins.unwrap().to_vec().unwrap(), [0, 2, 0, -4]);
 });
 

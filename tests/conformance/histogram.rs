@@ -4,7 +4,7 @@ use super::*;
 use clan::half::f16;
 use clan::ndarray::s;
 use clan::verify::oracle::{bin_of, even_edges};
-use clan::{DType, Element, Number};
+use clan::{DType, Element, Integer, Number};
 
 fn want<T: Number + Sample>(x: &[T], edges: &[f64]) -> Vec<u64> {
     let mut counts = vec![0; edges.len() - 1];
@@ -96,10 +96,7 @@ on_every_device!(edges, |device| {
     }
 });
 
-fn bytes<T: Number + Sample>(device: &Device)
-where
-    T: clan::Integer,
-{
+fn bytes<T: Integer + Sample>(device: &Device) {
     let mut rng = Rng::new(3);
     let x: Vec<T> = (0..40_001).map(|_| T::of(Wide::Int(rng.below(256) as i128))).collect();
     let array = DeviceArray::from_slice(device, &x).unwrap();

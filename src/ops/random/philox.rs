@@ -34,6 +34,7 @@ pub(super) fn block(mut c: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 }
 
 /// The blocks from number `first` on.
+#[allow(clippy::needless_range_loop, reason = "the lane is an index of several arrays")]
 #[inline(always)]
 pub(super) fn blocks(first: u64, stream: u32, purpose: u32, mut key: [u32; 2]) -> Words {
     let mut c: Words = [[0; LANES], [0; LANES], [stream; LANES], [purpose; LANES]];
@@ -75,7 +76,8 @@ pub(super) fn normals(w: u32, v: u32) -> (f32, f32) {
     let radius = square.sqrt();
     let x = (v << 2) as i32 as f32 * (0.5 / 1_073_741_824.0);
     let y = x * x;
-    let s = horner!(y; -3.595_450_8e-5_f32, 0.002_490_007, -0.080_745_436, 0.785_398_2) * x;
+    let s = horner!(y; -3.595_451e-5_f32, 0.002_490_007, -0.080_745_436, std::f32::consts::FRAC_PI_4)
+        * x;
     let c = horner!(y; -0.000_319_160_17_f32, 0.015_850_397, -0.308_424_5, 1.0);
     let c = f32::from_bits(c.to_bits() ^ (v & 0x8000_0000));
     let turned = v & 0x4000_0000 != 0;
