@@ -23,6 +23,11 @@ static inline float clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 #ifndef CLAN_BIN
 #define CLAN_BIN 0
 #endif
+// A float whose last digit is that of one, and its digits as an integer.
+#ifndef CLAN_SHIFTED
+#define CLAN_SHIFTED 0x1p+23f
+#define CLAN_LAST_DIGITS(x) (as_uint(x) & 0x7fffffu)
+#endif
 // Which kernel the program is for: only that one is compiled.
 #ifdef CLAN_WAY
 #define CLAN_HAS(way) (CLAN_WAY == (way))
@@ -39,8 +44,9 @@ static inline float clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 #define CLAN_EDGES 3      // given edges, ascending
 #define CLAN_INDEX 4      // the element is the bin
 #define CLAN_BYTES 5      // 256 values first; starts[b] is the first of bin b
+#define CLAN_EVEN_CLOSE 6 // as CLAN_EVEN, of bins so narrow that both edges beside a guess are asked
 
-#if CLAN_BIN == CLAN_EVEN
+#if CLAN_BIN == CLAN_EVEN || CLAN_BIN == CLAN_EVEN_CLOSE
 #define CLAN_BIN_PARAMS , const clan_t low, const clan_t high, const clan_t scale, const clan_t width
 #define CLAN_BIN_ARGS , low, high, scale, width
 #elif CLAN_BIN == CLAN_EVEN_INT || CLAN_BIN == CLAN_EVEN_LONG
@@ -60,6 +66,13 @@ static inline float clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 // The bin of x; `bins` or more when it has none.
 static inline uint clan_bin(const clan_t x, const uint bins CLAN_BIN_PARAMS) {
 #if CLAN_BIN == CLAN_EVEN
+  // The nearest integer is the bin or the one above: its edge decides. The digits below that of one
+  // are rounded away by the addition, which is cheaper than conversions.
+  if (!(x >= low && x <= high)) return bins;
+  const clan_t shifted = fmin((x - low) * scale, (clan_t)(bins - 1)) + CLAN_SHIFTED;
+  const uint k = CLAN_LAST_DIGITS(shifted);
+  return x < low + (shifted - CLAN_SHIFTED) * width ? k - 1 : k;
+#elif CLAN_BIN == CLAN_EVEN_CLOSE
   if (!(x >= low && x <= high)) return bins;
   uint k = min((uint)((x - low) * scale), bins - 1);
   // The product may be off by one beside an edge; what counts is the edge itself.

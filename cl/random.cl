@@ -6,7 +6,7 @@
 // nothing else. Floats are made of exactly defined operations: fma, and square roots that are rounded
 // correctly where the device says so.
 //
-// private: a block a work-item; constant: the coefficients, immediate operands; global: the result,
+// private: CLAN_BLOCKS blocks a work-item, one after the other; constant: the coefficients, immediate operands; global: the result,
 // written once, four elements at a time where a group's blocks begin at a vector; local: not used.
 #ifndef CLAN_DRAW
 typedef float clan_t;
@@ -17,6 +17,10 @@ typedef float clan_out_t;
 #define CLAN_SCALE 0x1p-24f
 #define CLAN_ROUND(x) (x)
 #define CLAN_OF(bits) as_float((uint)(bits))
+#endif
+
+#ifndef CLAN_BLOCKS
+#define CLAN_BLOCKS 4 // blocks a work-item
 #endif
 
 // What is drawn.
@@ -169,16 +173,10 @@ static inline clan_t clan_integer(clan_word w, const uint at, const ulong block,
 }
 #endif
 
-// Elements `n` of the stream from number `base * CLAN_EACH + skip` on, a block a work-item.
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void random(__global clan_out_t* restrict out, const ulong n, const ulong base, const uint skip,
-            const uint stream, const uint k0, const uint k1, const ulong p, const ulong q, const ulong r) {
-  const ulong block = (ulong)get_group_id(0) * CLAN_GROUP + get_local_id(0);
-  // One past the block's last element, among the skipped ones and those of the result.
-  const ulong end = (block + 1) * CLAN_EACH;
-  if (end - CLAN_EACH >= n + skip) return;
-  const uint4 w = clan_philox(base + block, stream, CLAN_PURPOSE, k0, k1);
-  clan_t v[CLAN_EACH];
+// The elements of a block.
+static inline void clan_draw(const ulong block, const uint stream, const uint k0, const uint k1, const ulong p,
+                             const ulong q, const ulong r, clan_t* v) {
+  const uint4 w = clan_philox(block, stream, CLAN_PURPOSE, k0, k1);
 #if CLAN_DRAW == CLAN_NORMAL
   const clan_t mean = CLAN_OF(p), deviation = CLAN_OF(q);
 #ifdef CLAN_WIDE_WORDS
@@ -199,22 +197,41 @@ void random(__global clan_out_t* restrict out, const ulong n, const ulong base, 
     // Rounding may reach the end, which is not a part of the range.
     v[k] = z < high ? z : low;
 #elif CLAN_DRAW == CLAN_INTEGERS
-    v[k] = clan_integer(x, k, base + block, stream, k0, k1, p, q, r);
+    v[k] = clan_integer(x, k, block, stream, k0, k1, p, q, r);
 #else
     v[k] = (ulong)x < p;
 #endif
   }
 #endif
+}
+
+// Elements `n` of the stream from number `base * CLAN_EACH + skip` on, CLAN_BLOCKS blocks a work-item.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void random(__global clan_out_t* restrict out, const ulong n, const ulong base, const uint skip,
+            const uint stream, const uint k0, const uint k1, const ulong p, const ulong q, const ulong r) {
+  const ulong group = (ulong)get_group_id(0) * (CLAN_GROUP * CLAN_BLOCKS), first = group + get_local_id(0);
+  clan_t v[CLAN_EACH];
 #ifdef CLAN_PUTV
-  if (skip == 0 && end <= n) {
-    CLAN_PUTV(out, end - CLAN_EACH, v);
+  if (skip == 0 && (group + CLAN_GROUP * CLAN_BLOCKS) * CLAN_EACH <= n) {
+#pragma unroll
+    for (uint u = 0; u < CLAN_BLOCKS; u++) {
+      const ulong block = first + u * CLAN_GROUP;
+      clan_draw(base + block, stream, k0, k1, p, q, r, v);
+      CLAN_PUTV(out, block * CLAN_EACH, v);
+    }
     return;
   }
 #endif
+  for (uint u = 0; u < CLAN_BLOCKS; u++) {
+    // Where the block begins, among the skipped elements and those of the result.
+    const ulong block = first + u * CLAN_GROUP, begin = block * CLAN_EACH;
+    if (begin >= n + skip) return;
+    clan_draw(base + block, stream, k0, k1, p, q, r, v);
 #pragma unroll
-  for (uint k = 0; k < CLAN_EACH; k++) {
-    const ulong at = end - CLAN_EACH + k;
-    if (at >= skip && at < n + skip) CLAN_PUT(out, at - skip, v[k]);
+    for (uint k = 0; k < CLAN_EACH; k++) {
+      const ulong at = begin + k;
+      if (at >= skip && at < n + skip) CLAN_PUT(out, at - skip, v[k]);
+    }
   }
 }
 

@@ -78,7 +78,8 @@ const FAMILIES: &[Family] = &[
                 d if d.size() == 1 => 5,
                 _ => 3,
             };
-            Some(format!("{}#define CLAN_BIN {kind}\n", leaf(dtype)))
+            let shifted = crate::ops::histogram::count::shifted(dtype);
+            Some(format!("{}{shifted}#define CLAN_BIN {kind}\n", leaf(dtype)))
         },
     },
     Family {

@@ -113,6 +113,17 @@ const SLOTS: usize = 8192;
 #[cfg(feature = "opencl")]
 const LAUNCH: usize = 1 << 31;
 
+/// What floats of a type need between the prelude and the file.
+#[cfg(feature = "opencl")]
+pub(crate) fn shifted(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F64 => {
+            "#define CLAN_SHIFTED 0x1p+52\n#define CLAN_LAST_DIGITS(x) ((uint)as_ulong(x))\n"
+        }
+        _ => "",
+    }
+}
+
 /// Which kernel counts.
 #[cfg(feature = "opencl")]
 enum Way {
@@ -136,6 +147,7 @@ impl Count<'_> {
     fn kind(&self) -> u8 {
         match &self.bins.by {
             _ if self.is_bytes() => 5,
+            By::Even(even) if even.is_close(self.bins.dtype) => 6,
             By::Even(_) => 0,
             By::EvenInteger(_) if self.bins.dtype.size() < 8 => 1,
             By::EvenInteger(_) => 2,
@@ -188,6 +200,7 @@ impl Count<'_> {
                 codegen::defines(device, input.wide, point),
                 codegen::PRELUDE.to_string(),
                 input.text(),
+                shifted(self.bins.dtype).to_string(),
                 format!(
                     "#define CLAN_WAY {number}\n#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n",
                     self.kind()

@@ -6,9 +6,12 @@ use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
 use crate::host::eval::{SharedOut, for_each_piece};
-#[cfg(feature = "opencl")]
-use crate::opencl::{ClDevice, Launch, codegen};
 use crate::ops::Op;
+#[cfg(feature = "opencl")]
+use crate::{
+    device::DeviceKind,
+    opencl::{ClDevice, Launch, codegen},
+};
 use half::{bf16, f16};
 
 /// The kernels' text.
@@ -168,12 +171,14 @@ impl Op for Draw<'_> {
         let each = if self.is_wide() { 2 } else { 4 };
         let (draw, [p, q, r]) = self.arguments();
         let group = device.point.group;
+        let per_item = if device.launch_kind == DeviceKind::Cpu { 1 } else { 4 };
         let key = vec![draw, self.dtype as u8];
         let program = device.programs.get(device, self.op, ("random", key), || {
             [
                 codegen::defines(device, false, device.point),
                 codegen::PRELUDE.to_string(),
                 types(self.dtype, draw),
+                format!("#define CLAN_BLOCKS {per_item}\n"),
                 SOURCE.to_string(),
             ]
             .concat()
@@ -193,7 +198,7 @@ impl Op for Draw<'_> {
         }
         let blocks = (self.n + skip).div_ceil(each as usize);
         // SAFETY: the arguments follow the kernel's parameters; elements beyond `n` are not stored.
-        unsafe { launch.run([blocks.div_ceil(group), 1, 1], [group, 1, 1]) }
+        unsafe { launch.run([blocks.div_ceil(group * per_item), 1, 1], [group, 1, 1]) }
     }
 }
 
