@@ -1,8 +1,8 @@
 // histogram: how many elements lie in each bin.
 //
 // Three kernels, by the number of bins and the device:
-// - histogram_local (GPUs): the counts of a group, in local memory. There are up to 32 copies, one a
-//   work-item of a row of 32, so that equal neighbours neither wait for each other nor meet in a
+// - histogram_local (GPUs): the counts of a group, in local memory. There are up to 32 copies, which
+//   neighbouring work-items take in turn, so that equal neighbours neither wait for each other nor meet in a
 //   bank; each group writes its sums, which are added afterwards;
 // - histogram_flat (CPUs): one work-item walks a stretch, with counts of its own in global memory,
 //   in several copies so that equal neighbours do not wait for each other's stores;
