@@ -224,5 +224,11 @@ mod matmul;
 mod random;
 #[path = "conformance/reduce.rs"]
 mod reduce;
+#[path = "conformance/scan.rs"]
+mod scan;
+#[path = "conformance/select.rs"]
+mod select;
+#[path = "conformance/sort.rs"]
+mod sort;
 #[path = "conformance/table.rs"]
 mod table;

@@ -30,6 +30,7 @@ pub mod oracle;
 mod products;
 mod random;
 mod reductions;
+mod scans;
 
 use crate::device::Device;
 use crate::element::DType;
@@ -188,6 +189,7 @@ fn groups() -> Vec<Group> {
     groups.extend(random::groups());
     groups.extend(histogram::groups());
     groups.extend(groupby::groups());
+    groups.extend(scans::groups());
     groups
 }
 

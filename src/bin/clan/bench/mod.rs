@@ -20,7 +20,10 @@ mod matmul;
 mod photo;
 mod random;
 mod reduce;
+mod scan;
+mod select;
 mod size;
+mod sort;
 mod timing;
 
 use crate::output::{self, Failure, Outcome};
@@ -98,6 +101,9 @@ const FAMILIES: &[&Family] = &[
     &random::FAMILY,
     &histogram::FAMILY,
     &groupby::FAMILY,
+    &scan::FAMILY,
+    &select::FAMILY,
+    &sort::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
