@@ -1,6 +1,8 @@
 //! `groupby`: sums, extremes and counts of elements that have the same key. Kernel: `cl/groupby.cl`.
 
-use super::reduce::{Kind, reduce};
+use super::reduce::Kind;
+#[cfg(feature = "opencl")]
+use super::reduce::reduce;
 use super::{Op, copy, map, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::device::Device;

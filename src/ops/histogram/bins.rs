@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// Bins over elements of one type.
 pub(crate) struct Bins {
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "kernels ask"))]
     pub dtype: DType,
     len: usize,
     pub by: By,
@@ -134,6 +135,7 @@ impl Bins {
 
     /// For elements of 8 bits: with their values in order, number `starts[b]` is the first one in bin `b`,
     /// and `starts[len]` is one past the last.
+    #[cfg(feature = "opencl")]
     pub fn starts(&self) -> Vec<u32> {
         let signed = self.dtype.is_signed();
         let place = |k: u32| {

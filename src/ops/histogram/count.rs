@@ -1,9 +1,11 @@
 //! One pass over the elements.
 
-use super::bins::{Bins, By, Place};
-use crate::array::{DeviceArray, RawArray};
+#[cfg(feature = "opencl")]
+use super::bins::By;
+use super::bins::{Bins, Place};
+use crate::array::DeviceArray;
 use crate::device::Device;
-use crate::element::{DType, with_compute};
+use crate::element::with_compute;
 use crate::error::Result;
 use crate::expr::fused::Fused;
 use crate::host::PARALLEL_ABOVE;
@@ -11,8 +13,10 @@ use crate::host::eval::{CHUNK, Evaluator};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::{
+    array::RawArray,
     backend::Buffer,
     device::DeviceKind,
+    element::DType,
     layout::Layout,
     opencl::{ClDevice, Launch, Maker, Point, codegen},
 };

@@ -15,6 +15,8 @@ use crate::opencl::{ClDevice, Launch, codegen};
 use crate::ops::{Op, run};
 use std::sync::Arc;
 
+const OP: &str = "permutation";
+
 /// Up to this length all orders are equally likely, as far as 64 bits of seed reach.
 const SHORT: usize = 1 << 16;
 
@@ -38,7 +40,7 @@ impl Random {
     /// # Errors
     /// Out of memory.
     pub fn permutation(&mut self, device: &Device, n: usize) -> Result<DeviceArray<u64>> {
-        let op = "permutation";
+        let op = OP;
         let from = self.source();
         let layout = Layout::contiguous(&[n]);
         let order = if n <= SHORT {
@@ -46,7 +48,7 @@ impl Random {
         } else {
             count(op, &[n])?;
             let mut buffer = RawArray::alloc(op, device, &layout, DType::U64)?;
-            run(Permutation { op, n, keys: keys(from), out: &mut buffer }, device)?;
+            run(Permutation { n, keys: keys(from), out: &mut buffer }, device)?;
             let raw = RawArray { buffer: Arc::new(buffer), layout, dtype: DType::U64 };
             DeviceArray::from_raw(raw)
         };
@@ -80,7 +82,6 @@ fn exchanged(from: Source, n: usize) -> Vec<u64> {
 }
 
 struct Permutation<'a> {
-    op: &'static str,
     n: usize,
     keys: [u32; 8],
     out: &'a mut Buffer,
@@ -130,11 +131,11 @@ impl Op for Permutation<'_> {
     #[cfg(feature = "opencl")]
     fn opencl(self, device: &ClDevice) -> Result<()> {
         let group = device.point.group;
-        let program = device.programs.get(device, self.op, ("random", Vec::new()), || {
+        let program = device.programs.get(device, OP, ("random", Vec::new()), || {
             let head = codegen::defines(device, false, device.point);
             [&head, codegen::PRELUDE, super::draw::SOURCE].concat()
         })?;
-        let mut launch = Launch::new(device, &program, self.op, "permutation")?;
+        let mut launch = Launch::new(device, &program, OP, "permutation")?;
         launch.output(self.out)?;
         launch.value(self.n as u64)?;
         launch.value(self.bits())?;
