@@ -40,6 +40,12 @@
 //! # Ok::<(), clan::Error>(())
 //! ```
 //!
+//! # Random numbers and histograms
+//!
+//! [`Random`] draws numbers that are the same for a seed on every device. [`Expr::histogram`],
+//! [`Expr::histogram_edges`] and [`Expr::bincount`] count where elements lie,
+//! [`Expr::group_by`] adds up those that have the same key.
+//!
 //! # Devices
 //!
 //! [`Device::all`] lists the host and every OpenCL device, [`Device::best`] chooses (the GPU with the
@@ -130,10 +136,12 @@ pub use group::{
     Replicated, ShardedArray, ShardedExpr, ShardedReduction, UserOp, Work,
 };
 pub use ops::conv2d::Border;
+pub use ops::groupby::GroupBy;
 #[doc(hidden)]
 pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};
 pub use ops::matmul::{Precision, Product};
+pub use ops::random::Random;
 pub use ops::reduction::Reduction;
 pub use ops::scan::Scan;
 pub use ops::sort::Sort;

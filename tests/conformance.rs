@@ -208,6 +208,10 @@ mod copy;
 mod create;
 #[path = "conformance/errors.rs"]
 mod errors;
+#[path = "conformance/groupby.rs"]
+mod groupby;
+#[path = "conformance/histogram.rs"]
+mod histogram;
 #[path = "conformance/layout.rs"]
 mod layout;
 #[path = "conformance/linalg.rs"]
@@ -216,6 +220,8 @@ mod linalg;
 mod map;
 #[path = "conformance/matmul.rs"]
 mod matmul;
+#[path = "conformance/random.rs"]
+mod random;
 #[path = "conformance/reduce.rs"]
 mod reduce;
 #[path = "conformance/scan.rs"]

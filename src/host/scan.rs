@@ -121,9 +121,7 @@ pub(crate) struct Scan<'a, T, J, L, S> {
 }
 
 /// Elements of an expression whose compute type is `T`.
-pub(crate) fn loader<'a, T: Copy>(
-    eval: &'a Evaluator<'a>,
-) -> impl Fn(usize, &mut [T]) + Sync + 'a {
+pub(crate) fn loader<'a, T: Copy>(eval: &'a Evaluator<'a>) -> impl Fn(usize, &mut [T]) + Sync + 'a {
     |start, into: &mut [T]| {
         let mut scratch = eval.scratch();
         for (k, part) in into.chunks_mut(CHUNK).enumerate() {
@@ -131,8 +129,7 @@ pub(crate) fn loader<'a, T: Copy>(
             // SAFETY: the range lies inside the expression, whose compute type is `T`; the value may
             // have been put into place already.
             unsafe {
-                let from =
-                    eval.chunk(start + k * CHUNK, part.len(), &mut scratch, Some(to.cast()));
+                let from = eval.chunk(start + k * CHUNK, part.len(), &mut scratch, Some(to.cast()));
                 if !std::ptr::eq(from, to.cast()) {
                     to.copy_from_nonoverlapping(from.cast(), part.len());
                 }
@@ -148,7 +145,9 @@ pub(crate) fn loader<'a, T: Copy>(
 pub(crate) unsafe fn storer<T: Copy>(out: SharedOut) -> impl Fn(usize, &[T]) + Sync {
     move |start, values: &[T]| {
         // SAFETY: the caller's promise; every place is stored once.
-        unsafe { out.at::<T>(start as isize).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
+        unsafe {
+            out.at::<T>(start as isize).copy_from_nonoverlapping(values.as_ptr(), values.len())
+        }
     }
 }
 
@@ -442,7 +441,11 @@ where
                     }
                 }
                 if !store {
-                    flags.iter().flat_map(|f| f.iter()).zip(&mut open).for_each(|(&f, o)| *o &= f == 0);
+                    flags
+                        .iter()
+                        .flat_map(|f| f.iter())
+                        .zip(&mut open)
+                        .for_each(|(&f, o)| *o &= f == 0);
                     continue;
                 }
                 // Exclusive results are those of the row above, carried.

@@ -39,7 +39,8 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
     let n = keys.len();
     debug_assert_eq!(n, loads.len());
     let rows = keys.par_chunks_mut(len).zip(loads.par_chunks_mut(len));
-    if n / len > 1 && n > PARALLEL_ABOVE && (n / len >= rayon::current_num_threads() || len <= FEW) {
+    if n / len > 1 && n > PARALLEL_ABOVE && (n / len >= rayon::current_num_threads() || len <= FEW)
+    {
         let per_task = (PARALLEL_ABOVE / 4 / len).max(1);
         rows.with_min_len(per_task).for_each(|(keys, loads)| row(keys, loads, order, 1));
         return;

@@ -6,14 +6,15 @@ use crate::device::{Backing, Device};
 use crate::element::DType;
 use crate::group::ReduceOp;
 use crate::group::link::peer::text as peer;
-use crate::ops::combine;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
+use crate::ops::random::draw;
 use crate::ops::reproducible;
 use crate::ops::scan::{self, opencl as scans};
 use crate::ops::sort::{self, opencl as sorts};
 use crate::ops::sparse;
 use crate::ops::stencil;
+use crate::ops::{combine, groupby};
 use crate::ops::{combine::Combine, select};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,6 +55,37 @@ const FAMILIES: &[Family] = &[
             let bits = [DType::U8, DType::U16, DType::U32, DType::U64].contains(&dtype);
             let no_batch = "#define CLAN_BATCH_PARAMS\n#define CLAN_BATCH_OFFSETS(b, from, to)\n";
             bits.then(|| format!("typedef {} clan_t;\n{no_batch}", codegen::storage(dtype)))
+        },
+    },
+    Family {
+        name: "groupby",
+        by: "groupby.rs",
+        kernels: &["groupby"],
+        // Every operator meets some types.
+        types: |dtype| match dtype {
+            DType::Bool => None,
+            DType::F16 => Some(groupby::types(dtype, DType::F32, 0)),
+            d if d.is_unsigned() => Some(groupby::types(d, DType::U64, 0)),
+            d => Some(groupby::types(d, d.compute(), 2 + d as u8 % 2)),
+        },
+    },
+    Family {
+        name: "histogram",
+        by: "histogram/count.rs",
+        kernels: &["histogram_local", "histogram_flat"],
+        // Every kind of bins meets some types.
+        types: |dtype| {
+            let kind = match dtype {
+                DType::Bool => return None,
+                DType::F32 | DType::F64 => 0,
+                DType::U32 | DType::I16 => 1,
+                DType::I64 => 2,
+                DType::I32 | DType::U64 => 4,
+                d if d.size() == 1 => 5,
+                _ => 3,
+            };
+            let shifted = crate::ops::histogram::count::shifted(dtype);
+            Some(format!("{}{shifted}#define CLAN_BIN {kind}\n", leaf(dtype)))
         },
     },
     Family {
@@ -119,6 +151,20 @@ const FAMILIES: &[Family] = &[
         types: |dtype| {
             use DType::{BF16, Bool, F16, F32, F64, I64};
             [Bool, I64, F16, BF16, F32, F64].contains(&dtype).then(|| peer::samples(dtype))
+        },
+    },
+    Family {
+        name: "random",
+        by: "random/draw.rs",
+        kernels: &["random", "permutation"],
+        // Every draw meets some types.
+        types: |dtype| {
+            let kind = match dtype {
+                DType::Bool => 4,
+                d if d.is_float() => d as u8 % 3,
+                _ => 3,
+            };
+            Some(draw::types(dtype, kind))
         },
     },
     Family {

@@ -3,10 +3,13 @@
 pub(crate) mod combine;
 pub(crate) mod conv2d;
 pub(crate) mod copy;
+pub(crate) mod groupby;
+pub(crate) mod histogram;
 pub mod limits;
 pub(crate) mod linalg;
 pub(crate) mod map;
 pub(crate) mod matmul;
+pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod reduction;
 pub(crate) mod reproducible;

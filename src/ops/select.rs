@@ -494,9 +494,8 @@ impl Op for Spread<'_> {
 
     fn host(self) -> Result<()> {
         let runs = self.values.layout.len();
-        let start = |array: &RawArray| {
-            array.buffer.host().map_or(std::ptr::null(), |block| block.ptr())
-        };
+        let start =
+            |array: &RawArray| array.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
         // SAFETY: an end a run from the offset on, which nobody writes.
         let ends = unsafe {
             let ends = start(self.ends).cast::<u64>().add(self.ends.layout.offset);
@@ -517,7 +516,9 @@ impl Op for Spread<'_> {
                     while at < to {
                         let end = to.min(ends[run] as usize);
                         // SAFETY: the part's own places.
-                        let out = unsafe { std::slice::from_raw_parts_mut(out.at::<$T>(at as isize), end - at) };
+                        let out = unsafe {
+                            std::slice::from_raw_parts_mut(out.at::<$T>(at as isize), end - at)
+                        };
                         out.fill(values[run]);
                         at = end;
                         run += 1;

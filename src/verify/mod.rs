@@ -21,11 +21,14 @@
 //! always names its operation. On the host, which compiles nothing, each runs by itself at once.
 
 mod elementwise;
+mod groupby;
+mod histogram;
 mod images;
 mod layouts;
 mod linalg;
 pub mod oracle;
 mod products;
+mod random;
 mod reductions;
 mod scans;
 mod sparse;
@@ -185,6 +188,9 @@ fn groups() -> Vec<Group> {
     groups.extend(images::groups());
     groups.extend(products::groups());
     groups.extend(linalg::groups());
+    groups.extend(random::groups());
+    groups.extend(histogram::groups());
+    groups.extend(groupby::groups());
     groups.extend(scans::groups());
     groups.extend(stencil::groups());
     groups.extend(sparse::groups());

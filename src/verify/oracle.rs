@@ -1,6 +1,8 @@
 //! The naive sequential oracles: plain loops in wider types, written from the documentation and
 //! independent of both backends. The conformance tests use the same.
 
+pub use super::histogram::{bin_of, even_edges};
+pub use super::random::{Stream, philox};
 use crate::element::{DType, Element};
 use half::{bf16, f16};
 use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn};

@@ -97,7 +97,11 @@ fn pick(a: Wide, b: Wide, second: fn(f64, f64) -> bool) -> Wide {
         (x, _) if x.float().is_nan() => a,
         (_, y) if y.float().is_nan() => b,
         (x, y) => {
-            if second(x.float(), y.float()) { b } else { a }
+            if second(x.float(), y.float()) {
+                b
+            } else {
+                a
+            }
         }
     }
 }
@@ -163,8 +167,7 @@ fn check<T: Sample, U: Sample>(
         let x = DeviceArray::from_ndarray(device, &values)?;
         // Half of the shapes exclusive, and half in segments.
         let segments = k % 3 == 1;
-        let starts =
-            ArrayD::from_shape_simple_fn(IxDyn(shape), || segments && rng.below(900) == 0);
+        let starts = ArrayD::from_shape_simple_fn(IxDyn(shape), || segments && rng.below(900) == 0);
         let before = (k % 2 == 1).then_some(identity);
         let mut scan = x.scan(Axis(axis));
         if segments {

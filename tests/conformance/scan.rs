@@ -76,7 +76,12 @@ on_every_device!(users_operators, |device| {
     let got = x.scan(Axis(0)).exclusive().by(last.identity(0)).unwrap().to_vec().unwrap();
     assert_eq!(got[1..], want[..n - 1]);
     assert_eq!(got[0], 0);
-    assert_error(x.scan(Axis(0)).by(ReduceOp::Average), ErrorKind::Argument, "scan", &["associative"]);
+    assert_error(
+        x.scan(Axis(0)).by(ReduceOp::Average),
+        ErrorKind::Argument,
+        "scan",
+        &["associative"],
+    );
 });
 
 on_every_device!(mistakes, |device| {

@@ -142,7 +142,8 @@ impl Scanning<'_> {
         J: Joiner<T>,
     {
         let identity = self.before.map(|v| {
-            let bytes = bytes(v, if size_of::<T>() == self.dtype.size() { self.dtype } else { DType::F32 });
+            let bytes =
+                bytes(v, if size_of::<T>() == self.dtype.size() { self.dtype } else { DType::F32 });
             // SAFETY: eight bytes, of which the first are a `T`: a number of the type of elements or,
             // for half floats, that which they are computed in.
             unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
@@ -199,7 +200,8 @@ impl Scanning<'_> {
                 let x = unsafe {
                     std::slice::from_raw_parts(start.cast::<$T>().add(values.layout.offset), n)
                 };
-                let load = |start: usize, into: &mut [$T]| into.copy_from_slice(&x[start..][..into.len()]);
+                let load =
+                    |start: usize, into: &mut [$T]| into.copy_from_slice(&x[start..][..into.len()]);
                 self.on_host::<$T, _>(&Plain(join), load, out);
             }};
         }

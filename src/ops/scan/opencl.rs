@@ -11,9 +11,9 @@ use crate::expr::fused::{Fused, Nest};
 use crate::group::ReduceOp;
 use crate::host::scan::Block;
 use crate::layout::Layout;
-use crate::ops::combine::Combine;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Point, codegen};
+use crate::ops::combine::Combine;
 use std::sync::Arc;
 
 /// The kernels' text.

@@ -71,7 +71,8 @@ fn columns_by_an_operator_that_does_not_commute() {
             let (a, b, c, d) = (f >> 16, f & 0xffff, g >> 16, g & 0xffff);
             (a * c) << 16 | ((c * b + d) & 0xffff)
         };
-        let text = "((a >> 16) * (b >> 16)) << 16 | (((b >> 16) * (a & 0xffff) + (b & 0xffff)) & 0xffff)";
+        let text =
+            "((a >> 16) * (b >> 16)) << 16 | (((b >> 16) * (a & 0xffff) + (b & 0xffff)) & 0xffff)";
         let op: Operator<u32> = UserOp::new("after", text, after).identity(1 << 16).into();
         for shape in [vec![2, 900, 70], vec![5000, 3]] {
             let axis = Axis(shape.len() - 2);

@@ -102,7 +102,9 @@ impl<T: Element> Sort<T> {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 op,
-                format!("the axis has {len} elements, and positions are sorted up to 2^32; sort parts and merge them"),
+                format!(
+                    "the axis has {len} elements, and positions are sorted up to 2^32; sort parts and merge them"
+                ),
             ));
         }
         let (keys, positions) = pairs(op, &rows, self.descending, None)?;

@@ -133,7 +133,8 @@ impl Sorting<'_> {
         };
         let mut none = vec![P::default(); if self.loads.is_none() { n } else { 0 }];
         let mut kept = self.loads;
-        let loads: &mut [P] = match (kept.as_mut().and_then(|loads| loads.host_mut()), self.payload) {
+        let loads: &mut [P] = match (kept.as_mut().and_then(|loads| loads.host_mut()), self.payload)
+        {
             (None, _) => &mut none,
             (Some(block), Payload::Values(values)) => {
                 // SAFETY: as for the keys.
@@ -189,7 +190,8 @@ impl Op for Sorting<'_> {
                 self.by::<$T>(move |k| k ^ flip)
             }};
             ($T:ty, $infinity:expr) => {{
-                let (flip, infinity): ($T, $T) = (if descending { <$T>::MAX } else { 0 }, $infinity);
+                let (flip, infinity): ($T, $T) =
+                    (if descending { <$T>::MAX } else { 0 }, $infinity);
                 self.by::<$T>(move |k| order_float!(k, $T, infinity) ^ flip)
             }};
         }

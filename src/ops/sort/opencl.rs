@@ -158,7 +158,9 @@ impl Passes<'_> {
         let layout = Layout::contiguous(&[rows, (1 << shape.digit) * tiles]);
         let counts = RawArray::alloc(op, &out.device, &layout, DType::U64)?;
         let sizes = |launch: &mut Launch<'_>| {
-            [len, tiles, tile].into_iter().try_for_each(|v| codegen::bind_index(launch, v, wide))?;
+            [len, tiles, tile]
+                .into_iter()
+                .try_for_each(|v| codegen::bind_index(launch, v, wide))?;
             launch.value(shift as u32)
         };
         let mut launch = Launch::new(device, program, op, "sort_count")?;

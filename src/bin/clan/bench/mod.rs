@@ -10,12 +10,15 @@ mod create;
 mod data;
 mod digits;
 mod group;
+mod groupby;
+mod histogram;
 mod launch;
 mod limits;
 mod linalg;
 mod map;
 mod matmul;
 mod photo;
+mod random;
 mod reduce;
 mod scan;
 mod select;
@@ -97,6 +100,9 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &random::FAMILY,
+    &histogram::FAMILY,
+    &groupby::FAMILY,
     &scan::FAMILY,
     &select::FAMILY,
     &sort::FAMILY,

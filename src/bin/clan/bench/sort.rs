@@ -74,11 +74,12 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
             || matrix.sort(Axis(1)),
             |got| {
                 let got = got.to_vec()?;
-                let wrong = got.par_chunks(len).zip(keys.par_chunks(len)).position_first(|(g, k)| {
-                    let mut want = k.to_vec();
-                    want.sort_unstable();
-                    g != want
-                });
+                let wrong =
+                    got.par_chunks(len).zip(keys.par_chunks(len)).position_first(|(g, k)| {
+                        let mut want = k.to_vec();
+                        want.sort_unstable();
+                        g != want
+                    });
                 Ok(wrong.map_or(Ok(()), |row| Err(format!("row {row} is not in order"))))
             },
         );

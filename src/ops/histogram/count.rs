@@ -1,0 +1,355 @@
+//! One pass over the elements.
+
+#[cfg(feature = "opencl")]
+use super::bins::By;
+use super::bins::{Bins, Place};
+use crate::array::DeviceArray;
+use crate::device::Device;
+use crate::element::with_compute;
+use crate::error::Result;
+use crate::expr::fused::Fused;
+use crate::host::PARALLEL_ABOVE;
+use crate::host::eval::{CHUNK, Evaluator};
+use crate::ops::Op;
+#[cfg(feature = "opencl")]
+use crate::{
+    array::RawArray,
+    backend::Buffer,
+    device::DeviceKind,
+    element::DType,
+    layout::Layout,
+    opencl::{ClDevice, Launch, Maker, Point, codegen},
+};
+use rayon::prelude::*;
+#[cfg(feature = "opencl")]
+use {ndarray::Axis, std::sync::Arc};
+
+/// The kernels' text.
+#[cfg(feature = "opencl")]
+pub(crate) const SOURCE: &str = include_str!("../../../cl/histogram.cl");
+
+pub(super) struct Count<'a> {
+    pub op: &'static str,
+    pub bins: &'a Bins,
+    /// One element at least.
+    pub fused: &'a Fused,
+    pub device: &'a Device,
+}
+
+impl Op for Count<'_> {
+    type Output = DeviceArray<u64>;
+
+    fn check(&self, device: &Device) -> Result<()> {
+        self.fused.check(self.op, device)
+    }
+
+    fn host(self) -> Result<DeviceArray<u64>> {
+        let order = self.fused.memory_order();
+        let nest = self.fused.nest(&order, None);
+        let eval = Evaluator::new(self.fused, &nest);
+        let counts = with_compute!(self.fused.dtype(), T => counts::<T>(&eval, self.bins));
+        DeviceArray::from_slice(self.device, &counts)
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<DeviceArray<u64>> {
+        let partial = self.partial(device)?;
+        // Integers may be added in any order.
+        DeviceArray::<u32>::from_raw(partial).sum_axis(Axis(1))
+    }
+}
+
+/// Copies of the counts of a thread, so that equal neighbours do not wait for each other's stores.
+const COPIES: usize = 4;
+
+/// Bins up to which there are copies: then all of them stay in the first-level cache.
+const FEW: usize = 1024;
+
+fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
+    let (len, n) = (eval.len(), bins.len());
+    let copies = if n <= FEW { COPIES } else { 1 };
+    // A place more for elements that have no bin.
+    let row = n + 1;
+    let part = |from: usize, to: usize| {
+        let mut counts = vec![0u64; row * copies];
+        let mut places = [0u32; CHUNK];
+        let mut scratch = eval.scratch();
+        let mut at = from;
+        while at < to {
+            let m = CHUNK.min(to - at);
+            // SAFETY: the range lies inside the expression, whose values have its compute type, `T`.
+            let x = unsafe {
+                std::slice::from_raw_parts(eval.chunk(at, m, &mut scratch, None).cast::<T>(), m)
+            };
+            T::places(bins, x, &mut places[..m]);
+            for (k, &place) in places[..m].iter().enumerate() {
+                counts[(place as usize).min(n) + row * (k % copies)] += 1;
+            }
+            at += m;
+        }
+        let (first, others) = counts.split_at_mut(row);
+        for copy in others.chunks(row) {
+            first.iter_mut().zip(copy).for_each(|(a, b)| *a += b);
+        }
+        counts.truncate(n);
+        counts
+    };
+    if len <= PARALLEL_ABOVE {
+        return part(0, len);
+    }
+    // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
+    let parts = (4 * rayon::current_num_threads()).min(len.div_ceil(PARALLEL_ABOVE.max(8 * n)));
+    let length = len.div_ceil(parts).next_multiple_of(CHUNK);
+    let add = |mut a: Vec<u64>, b: Vec<u64>| {
+        a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
+        a
+    };
+    let ranges = (0..len.div_ceil(length)).into_par_iter();
+    let each = ranges.map(|k| part(k * length, ((k + 1) * length).min(len)));
+    each.reduce_with(add).unwrap_or_default()
+}
+
+/// Counters in local memory: 32 KiB, which every GPU has.
+#[cfg(feature = "opencl")]
+const SLOTS: usize = 8192;
+
+/// So few elements a counter that none overflows.
+#[cfg(feature = "opencl")]
+const LAUNCH: usize = 1 << 31;
+
+/// What floats of a type need between the prelude and the file.
+#[cfg(feature = "opencl")]
+pub(crate) fn shifted(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F64 => {
+            "#define CLAN_SHIFTED 0x1p+52\n#define CLAN_LAST_DIGITS(x) ((uint)as_ulong(x))\n"
+        }
+        _ => "",
+    }
+}
+
+/// Which kernel counts.
+#[cfg(feature = "opencl")]
+enum Way {
+    Local { shift: u32 },
+    Flat { shift: u32, tasks: usize, part: usize },
+    Atomic { copies: usize },
+}
+
+#[cfg(feature = "opencl")]
+impl Count<'_> {
+    /// Counters: of values where these have 8 bits.
+    fn values(&self) -> usize {
+        if self.is_bytes() { 256 } else { self.bins.len() }
+    }
+
+    fn is_bytes(&self) -> bool {
+        self.bins.dtype.size() == 1
+    }
+
+    /// The number of the kind of bins in the kernel.
+    fn kind(&self) -> u8 {
+        match &self.bins.by {
+            _ if self.is_bytes() => 5,
+            By::Even(even) if even.is_close(self.bins.dtype) => 6,
+            By::Even(_) => 0,
+            By::EvenInteger(_) if self.bins.dtype.size() < 8 => 1,
+            By::EvenInteger(_) => 2,
+            By::Edges(_) => 3,
+            By::Index => 4,
+        }
+    }
+
+    /// H200, 2^28 elements, 256 bins, GB/s. f32 by group / unroll / groups a unit / copies:
+    /// 256 / 4 / 16 / 32 3872, the same with 8 copies 4098, 512 / 4 / 7 / 32 4183, 512 / 4 / 8 / 16 4206,
+    /// 1024 / 2 / 4 / 32 4121; all equal within 1 % of that. u8, 32 copies: 256 / 4 / 16 1388,
+    /// 256 / 1 / 7 1840, 512 / 1 / 4 2138, 1024 / 1 / 2 2264.
+    fn point(&self, device: &ClDevice) -> Point {
+        let point = device.reduce_point();
+        let unroll = if self.is_bytes() { 1 } else { point.unroll };
+        let units = device.info.compute_units.max(1);
+        let large = device.maker == Maker::Nvidia && device.info.max_work_group >= 1024;
+        match (device.launch_kind, self.is_bytes()) {
+            (DeviceKind::Cpu, _) => point,
+            (_, true) if large => Point { group: 1024, unroll, groups: units * 2, ..point },
+            (_, false) if large => Point { group: 512, groups: units * 8, ..point },
+            _ => Point { unroll, ..point },
+        }
+    }
+
+    fn way(&self, device: &ClDevice, vec: usize) -> Way {
+        let (n, values) = (self.fused.len(), self.values());
+        if device.launch_kind != DeviceKind::Cpu {
+            let fits = values <= SLOTS && 4 * SLOTS as u64 <= device.local_bytes();
+            return match fits {
+                true => {
+                    let most = if self.is_bytes() { 5 } else { 4 };
+                    Way::Local { shift: (SLOTS / values).ilog2().min(most) }
+                }
+                // 64 MiB of copies at most.
+                false => Way::Atomic { copies: ((16 << 20) / values).clamp(1, 16) },
+            };
+        }
+        // Clearing and adding the counts are rounds of loops as well.
+        let rounds = device.loop_rounds();
+        let most = if rounds == usize::MAX { 4 << 20 } else { 4096 };
+        if values > most {
+            return Way::Atomic { copies: 1 };
+        }
+        let shift = if values <= FEW { 2 } else { 0 };
+        let tasks = (device.info.compute_units * 4).max(n.div_ceil(rounds / 2));
+        // Tasks that take more elements than they have counts to clear.
+        let tasks = tasks.min(n.div_ceil(4 * values)).max(n.div_ceil((rounds / 2).min(LAUNCH)));
+        let part = n.div_ceil(tasks).next_multiple_of(vec);
+        Way::Flat { shift, tasks: n.div_ceil(part), part }
+    }
+
+    /// Counts of parts of the elements: shape `[bins, parts]`.
+    fn partial(&self, device: &ClDevice) -> Result<RawArray> {
+        let order = self.fused.memory_order();
+        let nest = self.fused.nest(&order, None);
+        let point = self.point(device);
+        let input = codegen::Input::new(self.fused, &nest, point);
+        let way = self.way(device, input.vec);
+        let number = match way {
+            Way::Local { .. } => 0,
+            Way::Flat { .. } => 1,
+            Way::Atomic { .. } => 2,
+        };
+        let mut key = vec![self.kind(), number];
+        point.key(&mut key);
+        input.key(&mut key);
+        let program = device.programs.get(device, self.op, ("histogram", key), || {
+            [
+                codegen::defines(device, input.wide, point),
+                codegen::PRELUDE.to_string(),
+                input.text(),
+                shifted(self.bins.dtype).to_string(),
+                format!(
+                    "#define CLAN_WAY {number}\n#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n",
+                    self.kind()
+                ),
+                SOURCE.to_string(),
+            ]
+            .concat()
+        })?;
+        let table = self.table()?;
+        let (n, bins, group) = (self.fused.len(), self.bins.len(), point.group);
+        let filled = |columns: usize, strides: [isize; 2], buffer: Arc<Buffer>| {
+            let mut layout = Layout::contiguous(&[bins, columns]);
+            layout.strides = strides.as_slice().into();
+            RawArray { buffer, layout, dtype: DType::U32 }
+        };
+        match way {
+            Way::Local { shift } => {
+                let per_round = group * point.unroll * input.vec;
+                let groups = point.groups.min(n.div_ceil(per_round));
+                let most = (device.loop_rounds() / 2).saturating_mul(group).min(LAUNCH);
+                let groups = groups.max(n.div_ceil(most));
+                let out = Buffer::new(self.device, bins * groups * 4)?;
+                let mut launch = Launch::new(device, &program, self.op, "histogram_local")?;
+                launch.output(&out)?;
+                codegen::bind_index(&mut launch, n, input.wide)?;
+                launch.value(bins as u32)?;
+                launch.value(shift)?;
+                self.bind(&mut launch, table.as_ref())?;
+                input.bind(&mut launch)?;
+                // SAFETY: the arguments follow the kernel's parameters; a group writes a column of
+                // the output, and `values << shift` counters fit into local memory.
+                unsafe { launch.run([groups, 1, 1], [group, 1, 1])? };
+                Ok(filled(groups, [groups as isize, 1], Arc::new(out)))
+            }
+            Way::Flat { shift, tasks, part } => {
+                let out = Buffer::new(self.device, bins * tasks * 4)?;
+                let scratch = Buffer::new(self.device, (tasks * self.values() * 4) << shift)?;
+                let mut launch = Launch::new(device, &program, self.op, "histogram_flat")?;
+                launch.output(&out)?;
+                launch.output(&scratch)?;
+                codegen::bind_index(&mut launch, n, input.wide)?;
+                codegen::bind_index(&mut launch, part, input.wide)?;
+                launch.value(tasks as u32)?;
+                launch.value(bins as u32)?;
+                launch.value(shift)?;
+                self.bind(&mut launch, table.as_ref())?;
+                input.bind(&mut launch)?;
+                // SAFETY: the arguments follow the kernel's parameters; a task has a column of the
+                // output and a row of the scratch.
+                unsafe { launch.run([tasks.div_ceil(group), 1, 1], [group, 1, 1])? };
+                Ok(filled(tasks, [tasks as isize, 1], Arc::new(out)))
+            }
+            Way::Atomic { copies } => {
+                let rows = copies * n.div_ceil(LAUNCH);
+                let out = DeviceArray::<u32>::zeros(self.device, (rows, bins))?;
+                let out = out.raw()?.clone();
+                for (k, from) in (0..n).step_by(LAUNCH).enumerate() {
+                    let to = n.min(from + LAUNCH);
+                    let groups = point.groups.min((to - from).div_ceil(group * input.vec));
+                    let most = device.loop_rounds().saturating_mul(group) / 2;
+                    let groups = groups.max((to - from).div_ceil(most));
+                    let mut launch = Launch::new(device, &program, self.op, "histogram_atomic")?;
+                    launch.output(&out.buffer)?;
+                    codegen::bind_index(&mut launch, from, input.wide)?;
+                    codegen::bind_index(&mut launch, to, input.wide)?;
+                    launch.value(bins as u32)?;
+                    launch.value((k * copies) as u32)?;
+                    launch.value(copies as u32)?;
+                    self.bind(&mut launch, table.as_ref())?;
+                    input.bind(&mut launch)?;
+                    // SAFETY: the arguments follow the kernel's parameters; there are `rows` rows of
+                    // counters, which nobody else has.
+                    unsafe { launch.run([groups, 1, 1], [group, 1, 1])? };
+                }
+                Ok(filled(rows, [1, bins as isize], out.buffer))
+            }
+        }
+    }
+
+    /// The edges, or the first values of bins, on the device.
+    fn table(&self) -> Result<Option<RawArray>> {
+        fn upload<T: crate::Element>(device: &Device, list: &[T]) -> Result<Option<RawArray>> {
+            Ok(Some(DeviceArray::from_slice(device, list)?.raw()?.clone()))
+        }
+        match &self.bins.by {
+            _ if self.is_bytes() => upload(self.device, &self.bins.starts()),
+            By::Edges(edges) => with_compute!(self.bins.dtype, T => {
+                let edges: Vec<T> = edges.iter().map(|&e| T::from_scalar(e)).collect();
+                upload(self.device, &edges)
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    fn bind<'l>(&self, launch: &mut Launch<'l>, table: Option<&'l RawArray>) -> Result<()> {
+        if let Some(table) = table {
+            launch.input(&table.buffer)?;
+        }
+        match &self.bins.by {
+            _ if self.is_bytes() => {
+                launch.value(if self.bins.dtype.is_signed() { 0x80u32 } else { 0 })?;
+            }
+            By::Edges(_) => {
+                // The greatest power of two below the number of bins.
+                let half = match self.bins.len() as u32 {
+                    0 | 1 => 0,
+                    n => 1 << (n - 1).ilog2(),
+                };
+                launch.value::<u32>(half)?;
+            }
+            By::Even(e) => {
+                for v in [e.low, e.high, e.scale, e.width] {
+                    match self.bins.dtype {
+                        DType::F64 => launch.value(v)?,
+                        _ => launch.value(v as f32)?,
+                    }
+                }
+            }
+            By::EvenInteger(e) => {
+                for v in [e.low, e.span, e.whole, e.part, e.factor] {
+                    launch.value(v)?;
+                }
+            }
+            By::Index => {}
+        }
+        Ok(())
+    }
+}
