@@ -130,6 +130,7 @@ pub use group::{
     Replicated, ShardedArray, ShardedExpr, ShardedReduction, UserOp, Work,
 };
 pub use ops::conv2d::Border;
+pub use ops::gather::{IndexElement, Pad, Scatter};
 #[doc(hidden)]
 pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};

@@ -208,6 +208,8 @@ mod copy;
 mod create;
 #[path = "conformance/errors.rs"]
 mod errors;
+#[path = "conformance/gather.rs"]
+mod gather;
 #[path = "conformance/layout.rs"]
 mod layout;
 #[path = "conformance/linalg.rs"]

@@ -5,6 +5,7 @@ mod discover;
 #[cfg(test)]
 mod kernels;
 pub(crate) mod launch;
+pub(crate) mod notes;
 mod partition;
 #[cfg(target_os = "linux")]
 pub(crate) mod peer;
@@ -27,7 +28,7 @@ use ocl::core::{self, CommandQueue, Context, DeviceId, Event, Mem, MemFlags, Pla
 use program::Programs;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One OpenCL device: its context and queues (made at first use), memory pool and programs.
 pub(crate) struct ClDevice {
@@ -53,6 +54,7 @@ pub(crate) struct ClDevice {
     probes: Mutex<HashMap<&'static str, bool>>,
     streams: stream::Streams,
     watch: watch::Watch,
+    pub notes: Arc<notes::Notes>,
 }
 
 /// How element-wise and reducing kernels are shaped for a device.
@@ -240,6 +242,7 @@ impl ClDevice {
             probes: Mutex::default(),
             streams: stream::Streams::default(),
             watch: watch::Watch::default(),
+            notes: Arc::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod combine;
 pub(crate) mod conv2d;
 pub(crate) mod copy;
+pub(crate) mod gather;
 pub mod limits;
 pub(crate) mod linalg;
 pub(crate) mod map;

@@ -1,0 +1,156 @@
+//! What the kernels of gather and scatter have in common: the indices, their note, the loops.
+
+use super::indexed::Indexed;
+use crate::backend::Buffer;
+use crate::device::{Device, DeviceKind};
+use crate::error::Result;
+use crate::opencl::codegen::{self, Input};
+use crate::opencl::{ClDevice, Launch, Point, notes};
+
+/// A kernel over the elements that indices name.
+pub(super) struct Kernel<'a> {
+    indexed: &'a Indexed,
+    pub input: Input<'a>,
+    point: Point,
+    /// Bytes of a value.
+    size: usize,
+}
+
+impl<'a> Kernel<'a> {
+    pub fn new(device: &ClDevice, indexed: &'a Indexed, size: usize) -> Kernel<'a> {
+        let mut input = Input::new(&indexed.fused, &indexed.nest, device.point);
+        input.wide = indexed.is_wide();
+        let point = Self::point(device, input.vec);
+        Kernel { indexed, input, point, size }
+    }
+
+    fn point(device: &ClDevice, vec: usize) -> Point {
+        let unroll = match (device.launch_kind, vec) {
+            (DeviceKind::Cpu, _) => 1,
+            (_, 1) => 4,
+            _ => 2,
+        };
+        Point { unroll, ..device.point }
+    }
+
+    /// Gives vectors up, where values do not allow them.
+    pub fn scalar(&mut self, device: &ClDevice) {
+        self.input.vec = 1;
+        self.point = Self::point(device, 1);
+    }
+
+    /// Everything that the text depends on; `more` is the family's.
+    pub fn key(&self, more: &[u8]) -> Vec<u8> {
+        let mut key = vec![self.size as u8];
+        key.extend(more);
+        self.point.key(&mut key);
+        codegen::stride_key(&mut key, self.indexed.base());
+        self.input.key(&mut key);
+        key
+    }
+
+    /// The whole text; `types` is the family's.
+    pub fn text(&self, device: &ClDevice, types: &str, source: &str) -> String {
+        let base = self.indexed.base();
+        [
+            &codegen::defines(device, self.input.wide, self.point),
+            codegen::PRELUDE,
+            types,
+            &self.input.text(),
+            &notes::text(self.input.fused.dtype(), self.input.wide),
+            &base_text(base, self.indexed.nest.dims.len()),
+            &store_text(self.input.vec, self.size),
+            source,
+        ]
+        .concat()
+    }
+
+    /// Calls `run(note, tag, [first, end])` for all elements, `most` at a time.
+    pub fn launches(
+        &self,
+        device: &ClDevice,
+        on: &Device,
+        most: usize,
+        mut run: impl FnMut(&Buffer, u32, [usize; 2]) -> Result<()>,
+    ) -> Result<()> {
+        let n = self.indexed.count();
+        let mut first = 0;
+        while first < n {
+            let end = n.min(first + most);
+            let range = self.indexed.range;
+            let tell = Box::new(move |at: usize, index| range.outside(first + at, index));
+            device.notes.launch(device, on, tell, |note, tag| run(note, tag, [first, end]))?;
+            first = end;
+        }
+        Ok(())
+    }
+
+    /// Sets the arguments from `len` on and starts.
+    ///
+    /// # Safety
+    /// As [`Launch::run`].
+    pub unsafe fn run(
+        &'a self,
+        mut launch: Launch<'a>,
+        note: &'a Buffer,
+        tag: u32,
+        [first, end]: [usize; 2],
+    ) -> Result<()> {
+        let (indexed, wide) = (self.indexed, self.input.wide);
+        let keys = notes::is_wide(self.input.fused.dtype(), wide);
+        codegen::bind_index(&mut launch, indexed.len, keys)?;
+        codegen::bind_offset(&mut launch, indexed.step, wide)?;
+        launch.output(note)?;
+        launch.value(tag)?;
+        codegen::bind_output(&mut launch, indexed.offset, indexed.base(), wide)?;
+        self.input.bind(&mut launch)?;
+        let per_group = self.point.group * self.point.unroll * self.input.vec;
+        // SAFETY: the caller's promise.
+        unsafe { launch.run([(end - first).div_ceil(per_group), 1, 1], [self.point.group, 1, 1]) }
+    }
+}
+
+/// `CLAN_BASE_AT(i)`: where the place of an element starts.
+fn base_text(base: &[isize], dims: usize) -> String {
+    format!(
+        "#define CLAN_BASE_PARAMS {}\nstatic inline clan_off clan_base(const clan_ix i CLAN_BASE_PARAMS CLAN_PARAMS) {{\n{}  return {};\n}}\n#define CLAN_BASE_AT(i) clan_base(i{} CLAN_ARGS)\n",
+        codegen::output_params(base),
+        codegen::coordinates(dims),
+        codegen::position("oo", "so_", base),
+        codegen::output_args(base),
+    )
+}
+
+/// `CLAN_STORE` and `CLAN_LOADS`: neighbouring values, in words of up to 16 bytes.
+fn store_text(vec: usize, size: usize) -> String {
+    let name = match size {
+        1 => "uchar",
+        2 => "ushort",
+        4 => "uint",
+        _ => "ulong",
+    };
+    let width = (16 / size).min(vec);
+    if vec == 1 || width == 1 {
+        return format!(
+            "#define CLAN_STORE(out, i, w) for (int q = 0; q < {vec}; q++) (out)[(i) + q] = (w)[q]\n#define CLAN_LOADS(i, w) for (int q = 0; q < {vec}; q++) (w)[q] = CLAN_LOAD((i) + q)\n"
+        );
+    }
+    let mut store = String::new();
+    let mut load = String::new();
+    for part in 0..vec / width {
+        let lanes = |f: &dyn Fn(usize) -> String| (0..width).map(f).collect::<Vec<_>>().join(", ");
+        let list = lanes(&|q| format!("(w)[{}]", part * width + q));
+        store.push_str(&format!(
+            "*(__global {name}{width}*)((out) + (i) + {}) = ({name}{width})({list}); ",
+            part * width
+        ));
+        load.push_str(&format!(
+            "{{ union {{ {name}{width} all; clan_value one[{width}]; }} q; q.all = *(__global const {name}{width}*)(values + from + (i) + {}); {} }} ",
+            part * width,
+            (0..width)
+                .map(|q| format!("(w)[{}] = q.one[{q}]; ", part * width + q))
+                .collect::<String>()
+        ));
+    }
+    format!("#define CLAN_STORE(out, i, w) {{ {store}}}\n#define CLAN_LOADS(i, w) {{ {load}}}\n")
+}
