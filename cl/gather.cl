@@ -28,7 +28,7 @@ static inline clan_key clan_key_of(const clan_t v, const clan_key len) { return 
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void gather(__global clan_word* restrict out, __global const clan_word* restrict in, const clan_ix first,
             const clan_ix n, const clan_key len, const clan_off step, volatile __global uint* note,
-            const uint tag CLAN_BASE_PARAMS CLAN_PARAMS) {
+            const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
   const clan_ix begin =
       first + ((clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0)) * CLAN_VEC;
   const clan_ix stride = CLAN_GROUP * CLAN_VEC;
@@ -74,7 +74,7 @@ void gather(__global clan_word* restrict out, __global const clan_word* restrict
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void gather(__global clan_word* restrict out, __global const clan_word* restrict in, const clan_ix first,
             const clan_ix n, const clan_key len, const clan_off step, volatile __global uint* note,
-            const uint tag CLAN_BASE_PARAMS CLAN_PARAMS) {
+            const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
   const clan_ix begin = first + (clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0);
   bool inside = true;
   if (begin + (CLAN_UNROLL - 1) * CLAN_GROUP < n) {

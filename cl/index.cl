@@ -1,7 +1,7 @@
 // index: indices that users give: which place they name, and how the first one outside is told.
 // Comes before a family's file that is given indices, behind the generated input, which computes them.
 //
-// private: one index; global: a note of four words, touched only when an index is outside; local,
+// private: one index; global: a note of three words, touched only when an index is outside; local,
 // constant: not used. Only atomics of 32 bits, which every device has.
 #ifdef CLAN_KEY_WIDE
 typedef ulong clan_key;
@@ -19,26 +19,21 @@ static inline clan_key clan_key_of(const clan_t v, const clan_key len) {
 #endif
 }
 
-// Notes that index `first + at` is outside. The first call that fails has the note: word 0 is its
-// tag. Word 1 is the complement of its least position, so that 0 is none. Words 2 and 3 are the
-// index: whoever lowers the position writes the index of the least one until it still is the least
-// afterwards, so the last word is that of the position that stays. Nobody waits for anybody.
-static inline void clan_note(volatile __global uint* note, const uint tag, const clan_ix first,
-                             const uint at CLAN_PARAMS) {
-  if (note[0] != tag) {
-    const uint had = atomic_cmpxchg(note, 0u, tag);
-    if (had != 0u && had != tag) return;
-  }
+// Notes that index `first + at` is outside, in the launch's own three words, which begin as zeros. Word
+// 0 is the complement of its least position, so that 0 is none. Words 1 and 2 are the index: whoever
+// lowers the position writes the index of the least one until it still is the least afterwards, so
+// the last word is that of the position that stays. Nobody waits for anybody.
+static inline void clan_note(volatile __global uint* note, const clan_ix first, const uint at CLAN_PARAMS) {
   uint best = ~at;
-  if (note[1] >= best || atomic_max(note + 1, best) >= best) return;
+  if (note[0] >= best || atomic_max(note, best) >= best) return;
   for (;;) {
     const ulong v = (ulong)clan_at(first + (clan_ix)~best CLAN_ARGS);
-    atomic_xchg(note + 2, (uint)v);
-    atomic_xchg(note + 3, (uint)(v >> 32));
+    atomic_xchg(note + 1, (uint)v);
+    atomic_xchg(note + 2, (uint)(v >> 32));
     mem_fence(CLK_GLOBAL_MEM_FENCE);
-    const uint now = atomic_or(note + 1, 0u);
+    const uint now = atomic_or(note, 0u);
     if (now == best) return;
     best = now;
   }
 }
-#define CLAN_NOTE(first, at) clan_note(note, tag, first, at CLAN_ARGS)
+#define CLAN_NOTE(first, at) clan_note(note + 4 * slot, first, at CLAN_ARGS)

@@ -19,7 +19,7 @@
 #define CLAN_ADD 1
 typedef uint clan_t;
 typedef uint clan_key;
-typedef uint clan_value;
+typedef uint clan_item;
 #define CLAN_VEC 1
 #define CLAN_PARAMS , __global const uint* restrict a0
 #define CLAN_ARGS , a0
@@ -38,7 +38,7 @@ static inline clan_key clan_key_of(const clan_t v, const clan_key len) { return 
 #if CLAN_ADD == 2 || CLAN_ADD == 5
 #pragma OPENCL EXTENSION cl_khr_int64_base_atomics : enable
 #endif
-static inline void clan_add(volatile __global clan_value* p, const clan_value v) {
+static inline void clan_add(volatile __global clan_item* p, const clan_item v) {
 #if CLAN_ADD == 1
   atomic_add(p, v);
 #elif CLAN_ADD == 2
@@ -71,7 +71,7 @@ static inline void clan_add(volatile __global clan_value* p, const clan_value v)
 }
 
 // Every work-item adds 1: does the device have the means?
-__kernel void means(__global clan_value* out) { clan_add(out + get_global_id(0) % 2, 1); }
+__kernel void means(__global clan_item* out) { clan_add(out + get_global_id(0) % 2, 1); }
 #endif
 
 // Exact sums: a place has CLAN_WORDS words of 32 bits, the lowest first, as one integer in two's
@@ -94,7 +94,7 @@ typedef uint clan_bits;
 #endif
 
 // A finite float as up to three digits from one word on; returns whether it is negative.
-static inline bool clan_digits(const clan_value x, uint* word, uint digit[3]) {
+static inline bool clan_digits(const clan_item x, uint* word, uint digit[3]) {
   const clan_bits bits = CLAN_BITS_OF(x);
   const uint e = (uint)((bits >> CLAN_DIGITS) & CLAN_EXPONENTS);
   const clan_bits hidden = (clan_bits)1 << CLAN_DIGITS;
@@ -108,10 +108,10 @@ static inline bool clan_digits(const clan_value x, uint* word, uint digit[3]) {
   return (bits >> (sizeof(clan_bits) * 8 - 1)) != 0;
 }
 
-static inline uint clan_flags(const clan_value x) { return isnan(x) ? 1u : x > 0 ? 2u : 4u; }
+static inline uint clan_flags(const clan_item x) { return isnan(x) ? 1u : x > 0 ? 2u : 4u; }
 
 #if CLAN_ACT == 5
-static inline void clan_add_exactly(volatile __global uint* words, const clan_value x) {
+static inline void clan_add_exactly(volatile __global uint* words, const clan_item x) {
   if (isnan(x) || isinf(x)) {
     atomic_or(words + CLAN_WORDS, clan_flags(x));
     return;
@@ -133,7 +133,7 @@ static inline void clan_add_exactly(volatile __global uint* words, const clan_va
 
 // Adds the words of every place to its element, and rounds once, to nearest and ties to even.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void settle(__global clan_value* out, const ulong offset, __global const uint* words, const ulong n) {
+void settle(__global clan_item* out, const ulong offset, __global const uint* words, const ulong n) {
   const ulong p = get_global_id(0);
   if (p >= n) return;
   uint w[CLAN_WORDS];
@@ -141,7 +141,7 @@ void settle(__global clan_value* out, const ulong offset, __global const uint* w
   for (uint k = 0; k < CLAN_WORDS; k++) any |= w[k] = words[p * (CLAN_WORDS + 1) + k];
   uint flags = words[p * (CLAN_WORDS + 1) + CLAN_WORDS];
   if (any == 0u && flags == 0u) return;
-  const clan_value before = out[offset + p];
+  const clan_item before = out[offset + p];
   if (isnan(before) || isinf(before)) flags |= clan_flags(before);
   const clan_bits infinity = (clan_bits)CLAN_EXPONENTS << CLAN_DIGITS;
   const clan_bits sign = (clan_bits)1 << (sizeof(clan_bits) * 8 - 1);
@@ -197,19 +197,19 @@ void settle(__global clan_value* out, const ulong offset, __global const uint* w
 #if CLAN_ACT == 1 || CLAN_ACT == 2
 #define CLAN_OUT_PARAM __global uint* claims, const clan_off origin
 #elif CLAN_ACT == 3
-#define CLAN_OUT_PARAM __global clan_value* out, __global const uint* claims, const clan_off origin
+#define CLAN_OUT_PARAM __global clan_item* out, __global const uint* claims, const clan_off origin
 #elif CLAN_ACT == 4
-#define CLAN_OUT_PARAM __global clan_value* out
+#define CLAN_OUT_PARAM __global clan_item* out
 #else
 #define CLAN_OUT_PARAM __global uint* words, const clan_off origin
 #endif
 #if CLAN_ACT > 2
-#define CLAN_VALUE_PARAMS , __global const clan_value* restrict values, const clan_off from
+#define CLAN_VALUE_PARAMS , __global const clan_item* restrict values, const clan_off from
 #define CLAN_LOAD(i) values[from + (clan_off)CLAN_VALUE_AT(i)]
 #else
 #define CLAN_VALUE_PARAMS
 #define CLAN_LOAD(i) 0
-typedef uint clan_value;
+typedef uint clan_item;
 #endif
 
 // What is done with the value of element i, at the place `p`.
@@ -228,7 +228,7 @@ typedef uint clan_value;
 // This launch does elements `first` to `n`, 2^31 at most.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_ix n, const clan_key len,
-             const clan_off step, volatile __global uint* note, const uint tag CLAN_BASE_PARAMS CLAN_PARAMS) {
+             const clan_off step, volatile __global uint* note, const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
   bool inside = true;
 #if CLAN_VEC > 1
   const clan_ix begin =
@@ -236,7 +236,7 @@ void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_i
   const clan_ix stride = CLAN_GROUP * CLAN_VEC;
   if (begin + (CLAN_UNROLL - 1) * stride + CLAN_VEC <= n) {
     clan_t x[CLAN_UNROLL][CLAN_VEC];
-    clan_value v[CLAN_UNROLL][CLAN_VEC];
+    clan_item v[CLAN_UNROLL][CLAN_VEC];
 #pragma unroll
     for (int u = 0; u < CLAN_UNROLL; u++) {
       clan_vec(begin + u * stride, x[u] CLAN_ARGS);
@@ -260,7 +260,7 @@ void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_i
   const clan_ix begin = first + (clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0);
   if (begin + (CLAN_UNROLL - 1) * CLAN_GROUP < n) {
     clan_key key[CLAN_UNROLL];
-    clan_value v[CLAN_UNROLL];
+    clan_item v[CLAN_UNROLL];
 #pragma unroll
     for (int u = 0; u < CLAN_UNROLL; u++) {
       key[u] = clan_key_of(clan_at(begin + u * CLAN_GROUP CLAN_ARGS), len);

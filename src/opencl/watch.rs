@@ -10,15 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Something that tells later whether it went well.
 pub(crate) trait Noted: Send + Sync {
     /// Waits for it, and says what came of it.
-    fn outcome(&self) -> Result<(), Told>;
-}
-
-/// What went wrong.
-pub(crate) struct Told {
-    /// The position in the compute queue that the failure came after, where that is known better than
-    /// by when the watch began.
-    pub since: Option<u64>,
-    pub error: Error,
+    fn outcome(&self) -> Result<()>;
 }
 
 #[derive(Default)]
@@ -71,10 +63,9 @@ impl ClDevice {
             };
             let Some((since, noted)) = next else { break };
             // No lock is held: this reads memory of the device.
-            if let Err(told) = noted.outcome() {
+            if let Err(e) = noted.outcome() {
                 let until = self.position()?;
-                let from = told.since.unwrap_or(since);
-                self.watch.state().spoilt.push((from, until, told.error));
+                self.watch.state().spoilt.push((since, until, e));
             }
         }
         let state = self.watch.state();

@@ -161,11 +161,31 @@ on_every_device!(indices_outside, |device| {
     let all = Array1::<u32>::from_elem(5000, 100);
     let words = ["index 100,", "position 0 ", "from 0 to 99"];
     assert_outside(x.take(&on(device, &all)), "take", &words);
-    // Two calls before anybody looks: the first is told.
-    let (a, b) = (x.take(&on(device, &arr1(&[1i32, 555]))), x.take(&on(device, &arr1(&[777i32]))));
-    match (a, b) {
-        (Ok(_), Ok(b)) => assert_error(b.to_vec(), ErrorKind::Index, "take", &["index 555,"]),
-        (a, _) => assert_error(a, ErrorKind::Index, "take", &["index 555,"]),
+    // A mistake shows in what was made of it, also when it is known, and in nothing else.
+    let bad = [555i32, 777].map(|i| x.take(&on(device, &arr1(&[1, i]))));
+    let fine = (x.take(&on(device, &arr1(&[2i32]))).unwrap() + 1.0).eval().unwrap();
+    for (bad, index) in bad.into_iter().zip(["index 555,", "index 777,"]) {
+        let Ok(bad) = bad else {
+            assert_outside(bad, "take", &[index]);
+            continue;
+        };
+        for _ in 0..2 {
+            let sum = (&bad + &fine).sum().unwrap();
+            let copy = DeviceArray::concatenate(Axis(0), [&bad, &fine]).unwrap();
+            assert_error(sum.item(), ErrorKind::Index, "take", &[index, "position 1 "]);
+            assert_error(copy.to_vec(), ErrorKind::Index, "take", &[index]);
+            assert_error(bad.to_device(&Device::host()), ErrorKind::Index, "take", &[index]);
+        }
+    }
+    assert_same(&fine, &arr1(&[3f32]));
+    // A long chain, each link with indices of its own.
+    let mut chain = x.take(&on(device, &arr1(&[3i32, 100]))).unwrap_or_else(|_| fine.clone());
+    for _ in 0..40 {
+        chain = (&chain + x.take(0u32).unwrap()).eval().unwrap();
+    }
+    match device.is_host() {
+        true => assert_same(&chain, &arr1(&[3f32])),
+        false => assert_error(chain.to_vec(), ErrorKind::Index, "take", &["index 100,"]),
     }
     assert_same(&x, &counted::<f32>(&[4, 25]));
     for op in ["put", "scatter_add"] {

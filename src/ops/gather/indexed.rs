@@ -130,7 +130,7 @@ pub(super) struct Indexed {
     pub len: usize,
     pub range: Range,
     /// How far elements of the array lie apart at most.
-    reach: u128,
+    pub reach: u128,
 }
 
 /// How a call indexes an array: the shape that indices make of it, and the description.

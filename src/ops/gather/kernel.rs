@@ -1,11 +1,11 @@
 //! What the kernels of gather and scatter have in common: the indices, their note, the loops.
 
 use super::indexed::Indexed;
-use crate::backend::Buffer;
 use crate::device::{Device, DeviceKind};
 use crate::error::Result;
 use crate::opencl::codegen::{self, Input};
-use crate::opencl::{ClDevice, Launch, Point, notes};
+use crate::opencl::notes::{self, Slot};
+use crate::opencl::{ClDevice, Launch, Point};
 
 /// A kernel over the elements that indices name.
 pub(super) struct Kernel<'a> {
@@ -65,13 +65,13 @@ impl<'a> Kernel<'a> {
         .concat()
     }
 
-    /// Calls `run(note, tag, [first, end])` for all elements, `most` at a time.
+    /// Calls `run(slot, [first, end])` for all elements, `most` at a time.
     pub fn launches(
         &self,
         device: &ClDevice,
         on: &Device,
         most: usize,
-        mut run: impl FnMut(&Buffer, u32, [usize; 2]) -> Result<()>,
+        mut run: impl FnMut(&Slot, [usize; 2]) -> Result<()>,
     ) -> Result<()> {
         let n = self.indexed.count();
         let mut first = 0;
@@ -79,7 +79,7 @@ impl<'a> Kernel<'a> {
             let end = n.min(first + most);
             let range = self.indexed.range;
             let tell = Box::new(move |at: usize, index| range.outside(first + at, index));
-            device.notes.launch(device, on, tell, |note, tag| run(note, tag, [first, end]))?;
+            device.notes.launch(device, on, tell, |slot| run(slot, [first, end]))?;
             first = end;
         }
         Ok(())
@@ -92,16 +92,14 @@ impl<'a> Kernel<'a> {
     pub unsafe fn run(
         &'a self,
         mut launch: Launch<'a>,
-        note: &'a Buffer,
-        tag: u32,
+        slot: &'a Slot,
         [first, end]: [usize; 2],
     ) -> Result<()> {
         let (indexed, wide) = (self.indexed, self.input.wide);
         let keys = notes::is_wide(self.input.fused.dtype(), wide);
         codegen::bind_index(&mut launch, indexed.len, keys)?;
         codegen::bind_offset(&mut launch, indexed.step, wide)?;
-        launch.output(note)?;
-        launch.value(tag)?;
+        launch.note(slot)?;
         codegen::bind_output(&mut launch, indexed.offset, indexed.base(), wide)?;
         self.input.bind(&mut launch)?;
         let per_group = self.point.group * self.point.unroll * self.input.vec;
@@ -145,7 +143,7 @@ fn store_text(vec: usize, size: usize) -> String {
             part * width
         ));
         load.push_str(&format!(
-            "{{ union {{ {name}{width} all; clan_value one[{width}]; }} q; q.all = *(__global const {name}{width}*)(values + from + (i) + {}); {} }} ",
+            "{{ union {{ {name}{width} all; clan_item one[{width}]; }} q; q.all = *(__global const {name}{width}*)(values + from + (i) + {}); {} }} ",
             part * width,
             (0..width)
                 .map(|q| format!("(w)[{}] = q.one[{q}]; ", part * width + q))

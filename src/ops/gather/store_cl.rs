@@ -39,7 +39,7 @@ pub(super) fn store(op: Store<'_>, device: &ClDevice, size: usize) -> Result<()>
 pub(crate) fn types(act: u8, value: &str, means: u8, words: usize, single: bool) -> String {
     let mut text = format!("#define CLAN_ACT {act}\n");
     if act > CLAIM || act == 0 {
-        text.push_str(&format!("typedef {value} clan_value;\n"));
+        text.push_str(&format!("typedef {value} clan_item;\n"));
     }
     if means > 0 {
         let low = u8::from(cfg!(target_endian = "big"));
@@ -86,7 +86,7 @@ fn put(op: Store<'_>, device: &ClDevice, on: &Device, size: usize) -> Result<()>
     let [clear, claim, put] = [step(CLEAR)?, step(CLAIM)?, step(PUT)?];
     let claims = Buffer::new(on, op.places * 4)?;
     let wide = kernel.input.wide;
-    kernel.launches(device, on, op.most, |note, tag, range| {
+    kernel.launches(device, on, op.most, |slot, range| {
         for program in [&clear, &claim] {
             let mut launch = Launch::new(device, program, op.op, "scatter")?;
             launch.output(&claims)?;
@@ -94,7 +94,7 @@ fn put(op: Store<'_>, device: &ClDevice, on: &Device, size: usize) -> Result<()>
             bind_range(&mut launch, range, wide)?;
             // SAFETY: the arguments follow the kernel's parameters for these steps; it touches claims of
             // places that it has checked, of which there is one each.
-            unsafe { kernel.run(launch, note, tag, range)? };
+            unsafe { kernel.run(launch, slot, range)? };
         }
         let mut launch = Launch::new(device, &put, op.op, "scatter")?;
         launch.output(op.out)?;
@@ -104,7 +104,7 @@ fn put(op: Store<'_>, device: &ClDevice, on: &Device, size: usize) -> Result<()>
         codegen::bind_offset(&mut launch, (op.values.layout.offset / times) as isize, wide)?;
         bind_range(&mut launch, range, wide)?;
         // SAFETY: as above; it writes such places of the array.
-        unsafe { kernel.run(launch, note, tag, range) }
+        unsafe { kernel.run(launch, slot, range) }
     })
 }
 
@@ -112,7 +112,7 @@ fn add(op: Store<'_>, device: &ClDevice, on: &Device, means: u8) -> Result<()> {
     let kernel = kernel_of(&op, device, op.dtype.size(), 1);
     let program = program(&op, device, &kernel, [ADD, means], value(op.dtype), 0)?;
     let wide = kernel.input.wide;
-    kernel.launches(device, on, op.most, |note, tag, range| {
+    kernel.launches(device, on, op.most, |slot, range| {
         let mut launch = Launch::new(device, &program, op.op, "scatter")?;
         launch.output(op.out)?;
         launch.input(&op.values.buffer)?;
@@ -120,7 +120,7 @@ fn add(op: Store<'_>, device: &ClDevice, on: &Device, means: u8) -> Result<()> {
         bind_range(&mut launch, range, wide)?;
         // SAFETY: the arguments follow the kernel's parameters for this step; it adds to places of the
         // array that it has checked.
-        unsafe { kernel.run(launch, note, tag, range) }
+        unsafe { kernel.run(launch, slot, range) }
     })
 }
 
@@ -134,7 +134,7 @@ fn add_exactly(op: Store<'_>, device: &ClDevice, on: &Device) -> Result<()> {
     let zeros = crate::DeviceArray::<u32>::zeros(on, (op.places, each + 1))?;
     let words = &zeros.raw()?.buffer;
     let wide = kernel.input.wide;
-    kernel.launches(device, on, op.most, |note, tag, range| {
+    kernel.launches(device, on, op.most, |slot, range| {
         let mut launch = Launch::new(device, &program, op.op, "scatter")?;
         launch.output(words)?;
         codegen::bind_offset(&mut launch, op.origin as isize, wide)?;
@@ -143,7 +143,7 @@ fn add_exactly(op: Store<'_>, device: &ClDevice, on: &Device) -> Result<()> {
         bind_range(&mut launch, range, wide)?;
         // SAFETY: the arguments follow the kernel's parameters for this step; every place that it has
         // checked has its words, of a buffer that nobody else has seen.
-        unsafe { kernel.run(launch, note, tag, range) }
+        unsafe { kernel.run(launch, slot, range) }
     })?;
     let mut launch = Launch::new(device, &program, op.op, "settle")?;
     launch.output(op.out)?;

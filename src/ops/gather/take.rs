@@ -87,7 +87,7 @@ impl Op for Take<'_> {
             kernel.text(device, &format!("typedef {} clan_word;\n", word(size)), SOURCE)
         })?;
         let on = self.out.device.clone();
-        kernel.launches(device, &on, self.most, |note, tag, [first, end]| {
+        kernel.launches(device, &on, self.most, |slot, [first, end]| {
             let mut launch = Launch::new(device, &program, self.op, "gather")?;
             launch.output(self.out)?;
             launch.input(&self.array.buffer)?;
@@ -95,7 +95,7 @@ impl Op for Take<'_> {
             codegen::bind_index(&mut launch, end, kernel.input.wide)?;
             // SAFETY: the arguments follow the kernel's parameters; it reads places of the array that it
             // has checked, and writes elements `first` to `end` of the result.
-            unsafe { kernel.run(launch, note, tag, [first, end]) }
+            unsafe { kernel.run(launch, slot, [first, end]) }
         })
     }
 }

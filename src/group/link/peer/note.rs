@@ -2,7 +2,7 @@
 
 use super::{STATUS_AT, Team};
 use crate::error::{Error, ErrorKind, Result};
-use crate::opencl::watch::{Noted, Told};
+use crate::opencl::watch::Noted;
 use std::sync::Arc;
 
 /// One member's note.
@@ -12,8 +12,8 @@ struct Note {
 }
 
 impl Noted for Note {
-    fn outcome(&self) -> Result<(), Told> {
-        self.team.outcome_of("read", self.member).map_err(|error| Told { since: None, error })
+    fn outcome(&self) -> Result<()> {
+        self.team.outcome_of("read", self.member)
     }
 }
 
