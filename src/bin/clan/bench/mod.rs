@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod data;
 mod digits;
+mod gather;
 mod group;
 mod launch;
 mod limits;
@@ -92,6 +93,7 @@ const FAMILIES: &[&Family] = &[
     &conv2d::FAMILY,
     &matmul::FAMILY,
     &linalg::FAMILY,
+    &gather::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,
