@@ -24,20 +24,26 @@ static inline clan_key clan_key_of(const clan_t v, const clan_key len) { return 
 
 // Result element i is input element BASE(i) + key * step, where index i names `key` of an axis of
 // `len` elements. This launch does elements `first` to `n`, 2^31 at most.
-#if CLAN_VEC > 1
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void gather(__global clan_word* restrict out, __global const clan_word* restrict in, const clan_ix first,
             const clan_ix n, const clan_key len, const clan_off step, volatile __global uint* note,
             const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
-  const clan_ix begin =
-      first + ((clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0)) * CLAN_VEC;
   const clan_ix stride = CLAN_GROUP * CLAN_VEC;
+  const clan_ix start = first + (clan_ix)get_group_id(0) * (stride * CLAN_UNROLL);
+  const clan_ix begin = start + get_local_id(0) * CLAN_VEC;
+  const bool whole = start + stride * CLAN_UNROLL <= n;
   bool inside = true;
-  if (begin + (CLAN_UNROLL - 1) * stride + CLAN_VEC <= n) {
+  if (whole) {
     clan_t v[CLAN_UNROLL][CLAN_VEC];
     clan_word w[CLAN_UNROLL][CLAN_VEC];
 #pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) clan_vec(begin + u * stride, v[u] CLAN_ARGS);
+    for (int u = 0; u < CLAN_UNROLL; u++) {
+#if CLAN_VEC > 1
+      clan_vec(begin + u * stride, v[u] CLAN_ARGS);
+#else
+      v[u][0] = clan_at(begin + u * stride CLAN_ARGS);
+#endif
+    }
 #pragma unroll
     for (int u = 0; u < CLAN_UNROLL; u++) {
 #pragma unroll
@@ -48,60 +54,23 @@ void gather(__global clan_word* restrict out, __global const clan_word* restrict
       }
     }
 #pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) CLAN_STORE(out, begin + u * stride, w[u]);
-  } else {
     for (int u = 0; u < CLAN_UNROLL; u++) {
-      const clan_ix from = begin + u * stride;
-      for (clan_ix i = from; i < n && i < from + CLAN_VEC; i++) {
-        const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
-        inside = inside && key < len;
-        out[i] = in[CLAN_BASE_AT(i) + (clan_off)(key < len ? key : 0) * step];
-      }
-    }
-  }
-  if (inside) return;
-  for (int u = 0; u < CLAN_UNROLL; u++) {
-    const clan_ix from = begin + u * stride;
-    for (clan_ix i = from; i < n && i < from + CLAN_VEC; i++) {
-      if (clan_key_of(clan_at(i CLAN_ARGS), len) >= len) {
-        CLAN_NOTE(first, (uint)(i - first));
-        return;
-      }
-    }
-  }
-}
+#if CLAN_VEC > 1
+      CLAN_STORE(out, begin + u * stride, w[u]);
 #else
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void gather(__global clan_word* restrict out, __global const clan_word* restrict in, const clan_ix first,
-            const clan_ix n, const clan_key len, const clan_off step, volatile __global uint* note,
-            const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
-  const clan_ix begin = first + (clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0);
-  bool inside = true;
-  if (begin + (CLAN_UNROLL - 1) * CLAN_GROUP < n) {
-    clan_key key[CLAN_UNROLL];
-    clan_word w[CLAN_UNROLL];
-#pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) key[u] = clan_key_of(clan_at(begin + u * CLAN_GROUP CLAN_ARGS), len);
-#pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) {
-      inside = inside && key[u] < len;
-      w[u] = in[CLAN_BASE_AT(begin + u * CLAN_GROUP) + (clan_off)(key[u] < len ? key[u] : 0) * step];
-    }
-#pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) out[begin + u * CLAN_GROUP] = w[u];
-  } else {
-    for (clan_ix i = begin; i < n; i += CLAN_GROUP) {
-      const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
-      inside = inside && key < len;
-      out[i] = in[CLAN_BASE_AT(i) + (clan_off)(key < len ? key : 0) * step];
+      out[begin + u * stride] = w[u][0];
+#endif
     }
   }
-  if (inside) return;
-  for (clan_ix i = begin, u = 0; u < CLAN_UNROLL && i < n; i += CLAN_GROUP, u++) {
-    if (clan_key_of(clan_at(i CLAN_ARGS), len) >= len) {
-      CLAN_NOTE(first, (uint)(i - first));
-      return;
+  // The last ones, or the search for the first index outside.
+  if (!whole || !inside) {
+    for (uint r = 0; r < CLAN_UNROLL * CLAN_VEC; r++) {
+      const clan_ix i = begin + r / CLAN_VEC * stride + r % CLAN_VEC;
+      if (i < n) {
+        const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
+        if (!whole) out[i] = in[CLAN_BASE_AT(i) + (clan_off)(key < len ? key : 0) * step];
+        if (key >= len) CLAN_NOTE(first, (uint)(i - first));
+      }
     }
   }
 }
-#endif

@@ -28,7 +28,6 @@ static inline clan_key clan_key_of(const clan_t v, const clan_key len) { return 
 #define CLAN_NOTE(first, at) (note[0] = (at))
 #define CLAN_BASE_PARAMS , const clan_off oo
 #define CLAN_BASE_AT(i) oo
-#define CLAN_VALUE_AT(i) (i)
 #endif
 
 // The means: 1 atomics of 32-bit integers; 2 of 64-bit integers; 3 of their halves, the carry is what
@@ -205,7 +204,11 @@ void settle(__global clan_item* out, const ulong offset, __global const uint* wo
 #endif
 #if CLAN_ACT > 2
 #define CLAN_VALUE_PARAMS , __global const clan_item* restrict values, const clan_off from
-#define CLAN_LOAD(i) values[from + (clan_off)CLAN_VALUE_AT(i)]
+#ifdef CLAN_ONE_VALUE
+#define CLAN_LOAD(i) values[from]
+#else
+#define CLAN_LOAD(i) values[from + (clan_off)(i)]
+#endif
 #else
 #define CLAN_VALUE_PARAMS
 #define CLAN_LOAD(i) 0
@@ -225,22 +228,33 @@ typedef uint clan_item;
 #define CLAN_DO(i, p, v) clan_add_exactly(words + (ulong)((p) - origin) * (CLAN_WORDS + 1), v)
 #endif
 
-// This launch does elements `first` to `n`, 2^31 at most.
+// This launch does elements `first` to `n`, 2^31 at most. A group is whole or not, all of it: llvmpipe
+// (Mesa 22.3) does atomics in a branch also for work-items that did not take it.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_ix n, const clan_key len,
              const clan_off step, volatile __global uint* note, const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
-  bool inside = true;
-#if CLAN_VEC > 1
-  const clan_ix begin =
-      first + ((clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0)) * CLAN_VEC;
   const clan_ix stride = CLAN_GROUP * CLAN_VEC;
-  if (begin + (CLAN_UNROLL - 1) * stride + CLAN_VEC <= n) {
+  const clan_ix start = first + (clan_ix)get_group_id(0) * (stride * CLAN_UNROLL);
+  const clan_ix begin = start + get_local_id(0) * CLAN_VEC;
+  const bool whole = start + stride * CLAN_UNROLL <= n;
+  bool inside = true;
+  if (whole) {
     clan_t x[CLAN_UNROLL][CLAN_VEC];
     clan_item v[CLAN_UNROLL][CLAN_VEC];
 #pragma unroll
     for (int u = 0; u < CLAN_UNROLL; u++) {
-      clan_vec(begin + u * stride, x[u] CLAN_ARGS);
-      CLAN_LOADS(begin + u * stride, v[u]);
+      const clan_ix from_i = begin + u * stride;
+#if CLAN_VEC > 1
+      clan_vec(from_i, x[u] CLAN_ARGS);
+#else
+      x[u][0] = clan_at(from_i CLAN_ARGS);
+#endif
+#if CLAN_ACT > 2 && CLAN_VEC > 1 && !defined(CLAN_ONE_VALUE)
+      CLAN_LOADS(from_i, v[u]);
+#else
+#pragma unroll
+      for (int k = 0; k < CLAN_VEC; k++) v[u][k] = CLAN_LOAD(from_i + k);
+#endif
     }
 #pragma unroll
     for (int u = 0; u < CLAN_UNROLL; u++) {
@@ -252,38 +266,18 @@ void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_i
         if (key < len) CLAN_DO(i, CLAN_BASE_AT(i) + (clan_off)key * step, v[u][k]);
       }
     }
-    if (inside) return;
   }
-  for (int u = 0; u < CLAN_UNROLL; u++) {
-    const clan_ix from_i = begin + u * stride, to_i = min(n, from_i + CLAN_VEC), next = 1;
-#else
-  const clan_ix begin = first + (clan_ix)get_group_id(0) * (CLAN_GROUP * CLAN_UNROLL) + get_local_id(0);
-  if (begin + (CLAN_UNROLL - 1) * CLAN_GROUP < n) {
-    clan_key key[CLAN_UNROLL];
-    clan_item v[CLAN_UNROLL];
-#pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) {
-      key[u] = clan_key_of(clan_at(begin + u * CLAN_GROUP CLAN_ARGS), len);
-      v[u] = CLAN_LOAD(begin + u * CLAN_GROUP);
-    }
-#pragma unroll
-    for (int u = 0; u < CLAN_UNROLL; u++) {
-      const clan_ix i = begin + u * CLAN_GROUP;
-      inside = inside && key[u] < len;
-      if (key[u] < len) CLAN_DO(i, CLAN_BASE_AT(i) + (clan_off)key[u] * step, v[u]);
-    }
-    if (inside) return;
-  }
-  {
-    const clan_ix from_i = begin, to_i = min(n, begin + CLAN_UNROLL * CLAN_GROUP), next = CLAN_GROUP;
-#endif
-    // The last ones; or, when `inside` is false, the search for the first index outside.
-    for (clan_ix i = from_i; i < to_i; i += next) {
-      const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
-      if (key >= len) {
-        CLAN_NOTE(first, (uint)(i - first));
-      } else if (inside) {
-        CLAN_DO(i, CLAN_BASE_AT(i) + (clan_off)key * step, CLAN_LOAD(i));
+  // The last ones, or the search for the first index outside.
+  if (!whole || !inside) {
+    for (uint r = 0; r < CLAN_UNROLL * CLAN_VEC; r++) {
+      const clan_ix i = begin + r / CLAN_VEC * stride + r % CLAN_VEC;
+      if (i < n) {
+        const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
+        if (key >= len) {
+          CLAN_NOTE(first, (uint)(i - first));
+        } else if (!whole) {
+          CLAN_DO(i, CLAN_BASE_AT(i) + (clan_off)key * step, CLAN_LOAD(i));
+        }
       }
     }
   }

@@ -21,6 +21,7 @@
 //! always names its operation. On the host, which compiles nothing, each runs by itself at once.
 
 mod elementwise;
+mod gather;
 mod images;
 mod layouts;
 mod linalg;
@@ -182,6 +183,7 @@ fn groups() -> Vec<Group> {
     groups.extend(images::groups());
     groups.extend(products::groups());
     groups.extend(linalg::groups());
+    groups.extend(gather::groups());
     groups
 }
 

@@ -49,8 +49,8 @@ impl<'a> Kernel<'a> {
         key
     }
 
-    /// The whole text; `types` is the family's.
-    pub fn text(&self, device: &ClDevice, types: &str, source: &str) -> String {
+    /// The whole text; `types` is the family's, and `item` what it moves.
+    pub fn text(&self, device: &ClDevice, types: &str, item: &str, source: &str) -> String {
         let base = self.indexed.base();
         [
             &codegen::defines(device, self.input.wide, self.point),
@@ -59,7 +59,7 @@ impl<'a> Kernel<'a> {
             &self.input.text(),
             &notes::text(self.input.fused.dtype(), self.input.wide),
             &base_text(base, self.indexed.nest.dims.len()),
-            &store_text(self.input.vec, self.size),
+            &store_text(self.input.vec, item, self.size),
             source,
         ]
         .concat()
@@ -119,36 +119,28 @@ fn base_text(base: &[isize], dims: usize) -> String {
     )
 }
 
-/// `CLAN_STORE` and `CLAN_LOADS`: neighbouring values, in words of up to 16 bytes.
-fn store_text(vec: usize, size: usize) -> String {
-    let name = match size {
-        1 => "uchar",
-        2 => "ushort",
-        4 => "uint",
-        _ => "ulong",
-    };
+/// `CLAN_STORE` and `CLAN_LOADS`: neighbouring items, in words of up to 16 bytes.
+fn store_text(vec: usize, item: &str, size: usize) -> String {
     let width = (16 / size).min(vec);
-    if vec == 1 || width == 1 {
+    if width == 1 {
         return format!(
             "#define CLAN_STORE(out, i, w) for (int q = 0; q < {vec}; q++) (out)[(i) + q] = (w)[q]\n#define CLAN_LOADS(i, w) for (int q = 0; q < {vec}; q++) (w)[q] = CLAN_LOAD((i) + q)\n"
         );
     }
-    let mut store = String::new();
-    let mut load = String::new();
-    for part in 0..vec / width {
-        let lanes = |f: &dyn Fn(usize) -> String| (0..width).map(f).collect::<Vec<_>>().join(", ");
-        let list = lanes(&|q| format!("(w)[{}]", part * width + q));
+    let (mut store, mut load) = (String::new(), String::new());
+    for part in (0..vec).step_by(width) {
+        let lanes: Vec<String> = (part..part + width).map(|q| format!("(w)[{q}]")).collect();
+        let list = lanes.join(", ");
         store.push_str(&format!(
-            "*(__global {name}{width}*)((out) + (i) + {}) = ({name}{width})({list}); ",
-            part * width
+            "*(__global {item}{width}*)((out) + (i) + {part}) = ({item}{width})({list}); "
         ));
         load.push_str(&format!(
-            "{{ union {{ {name}{width} all; clan_item one[{width}]; }} q; q.all = *(__global const {name}{width}*)(values + from + (i) + {}); {} }} ",
-            part * width,
-            (0..width)
-                .map(|q| format!("(w)[{}] = q.one[{q}]; ", part * width + q))
-                .collect::<String>()
+            "{{ const {item}{width} q = *(__global const {item}{width}*)(values + from + (i) + {part}); "
         ));
+        for (q, lane) in lanes.iter().enumerate() {
+            load.push_str(&format!("{lane} = q.s{q:x}; "));
+        }
+        load.push_str("} ");
     }
     format!("#define CLAN_STORE(out, i, w) {{ {store}}}\n#define CLAN_LOADS(i, w) {{ {load}}}\n")
 }

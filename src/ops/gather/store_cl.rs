@@ -48,7 +48,9 @@ pub(crate) fn types(act: u8, value: &str, means: u8, words: usize, single: bool)
     if words > 0 {
         text.push_str(&format!("#define CLAN_WORDS {words}\n"));
     }
-    text.push_str(&format!("#define CLAN_VALUE_AT(i) {}\n", if single { "0" } else { "(i)" }));
+    if single {
+        text.push_str("#define CLAN_ONE_VALUE\n");
+    }
     text
 }
 
@@ -62,9 +64,10 @@ fn program(
     words: usize,
 ) -> Result<Arc<Program>> {
     let single = op.single();
-    let more = [act, means, words as u8, u8::from(single), value.len() as u8, value.as_bytes()[0]];
+    // Types of one size differ in their first letter.
+    let more = [act, means, words as u8, u8::from(single), value.as_bytes()[0]];
     device.programs.get(device, op.op, ("scatter", kernel.key(&more)), || {
-        kernel.text(device, &types(act, value, means, words, single), SOURCE)
+        kernel.text(device, &types(act, value, means, words, single), value, SOURCE)
     })
 }
 

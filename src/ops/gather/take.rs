@@ -84,7 +84,8 @@ impl Op for Take<'_> {
         let indexed = &self.indexed;
         let kernel = super::kernel::Kernel::new(device, indexed, size);
         let program = device.programs.get(device, self.op, ("gather", kernel.key(&[])), || {
-            kernel.text(device, &format!("typedef {} clan_word;\n", word(size)), SOURCE)
+            let word = word(size);
+            kernel.text(device, &format!("typedef {word} clan_word;\n"), word, SOURCE)
         })?;
         let on = self.out.device.clone();
         kernel.launches(device, &on, self.most, |slot, [first, end]| {
