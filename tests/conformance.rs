@@ -210,6 +210,8 @@ mod create;
 mod errors;
 #[path = "conformance/gather.rs"]
 mod gather;
+#[path = "conformance/join.rs"]
+mod join;
 #[path = "conformance/layout.rs"]
 mod layout;
 #[path = "conformance/linalg.rs"]
@@ -220,5 +222,7 @@ mod map;
 mod matmul;
 #[path = "conformance/reduce.rs"]
 mod reduce;
+#[path = "conformance/scatter.rs"]
+mod scatter;
 #[path = "conformance/table.rs"]
 mod table;

@@ -159,6 +159,7 @@ impl<T: Element, I: IndexElement> Scatter<'_, T, I> {
     ///
     /// # Errors
     /// As [`Scatter::put`]; a type that the device does not compute in.
+    #[allow(clippy::should_implement_trait, reason = "it writes, and says whether it could")]
     pub fn add(self, values: impl IntoExpr<T>) -> Result<()>
     where
         T: Number,
