@@ -142,6 +142,26 @@ pub(crate) enum Scalar {
     F64(f64),
 }
 
+impl Scalar {
+    /// Zero of a type that values are computed in.
+    #[cfg(feature = "opencl")]
+    pub fn zero(dtype: DType) -> Scalar {
+        match dtype {
+            DType::Bool => Scalar::Bool(false),
+            DType::I8 => Scalar::I8(0),
+            DType::I16 => Scalar::I16(0),
+            DType::I32 => Scalar::I32(0),
+            DType::I64 => Scalar::I64(0),
+            DType::U8 => Scalar::U8(0),
+            DType::U16 => Scalar::U16(0),
+            DType::U32 => Scalar::U32(0),
+            DType::U64 => Scalar::U64(0),
+            DType::F64 => Scalar::F64(0.0),
+            DType::F16 | DType::BF16 | DType::F32 => Scalar::F32(0.0),
+        }
+    }
+}
+
 /// A type that arrays can hold. Sealed: the list of implementors is [`DType`].
 pub trait Element:
     sealed::Sealed + Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'static

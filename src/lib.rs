@@ -143,6 +143,8 @@ pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};
 pub use ops::matmul::{Precision, Product};
 pub use ops::reduction::Reduction;
+pub use ops::scan::Scan;
+pub use ops::sort::Sort;
 pub use {half, ndarray};
 
 /// The README's programs, compiled and run as tests.

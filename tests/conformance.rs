@@ -224,5 +224,11 @@ mod matmul;
 mod reduce;
 #[path = "conformance/scatter.rs"]
 mod scatter;
+#[path = "conformance/scan.rs"]
+mod scan;
+#[path = "conformance/select.rs"]
+mod select;
+#[path = "conformance/sort.rs"]
+mod sort;
 #[path = "conformance/table.rs"]
 mod table;

@@ -3,6 +3,8 @@
 pub(crate) mod eval;
 mod lanes;
 pub(crate) mod reduce;
+pub(crate) mod scan;
+pub(crate) mod sort;
 
 pub(crate) use lanes::{maximum, minimum};
 

@@ -321,22 +321,7 @@ impl<'a> Input<'a> {
                 }
             }
         }
-        for s in &self.fused.scalars {
-            match *s {
-                Scalar::Bool(v) => launch.value(u8::from(v))?,
-                Scalar::I8(v) => launch.value(v)?,
-                Scalar::I16(v) => launch.value(v)?,
-                Scalar::I32(v) => launch.value(v)?,
-                Scalar::I64(v) => launch.value(v)?,
-                Scalar::U8(v) => launch.value(v)?,
-                Scalar::U16(v) => launch.value(v)?,
-                Scalar::U32(v) => launch.value(v)?,
-                Scalar::U64(v) => launch.value(v)?,
-                Scalar::F32(v) => launch.value(v)?,
-                Scalar::F64(v) => launch.value(v)?,
-            }
-        }
-        Ok(())
+        self.fused.scalars.iter().try_for_each(|s| bind_scalar(launch, *s))
     }
 
     /// The right-hand side of one instruction.
@@ -354,6 +339,23 @@ impl<'a> Input<'a> {
             Op::Ternary(Ternary::MulAdd, [a, b, d]) => format!("fma(t{a}, t{b}, t{d})"),
             Op::Cast(a) => cast(ty(a), inst.dtype, &format!("t{a}"), c),
         }
+    }
+}
+
+/// Sets a value in the type that it is computed in.
+pub(crate) fn bind_scalar(launch: &mut Launch<'_>, s: Scalar) -> Result<()> {
+    match s {
+        Scalar::Bool(v) => launch.value(u8::from(v)),
+        Scalar::I8(v) => launch.value(v),
+        Scalar::I16(v) => launch.value(v),
+        Scalar::I32(v) => launch.value(v),
+        Scalar::I64(v) => launch.value(v),
+        Scalar::U8(v) => launch.value(v),
+        Scalar::U16(v) => launch.value(v),
+        Scalar::U32(v) => launch.value(v),
+        Scalar::U64(v) => launch.value(v),
+        Scalar::F32(v) => launch.value(v),
+        Scalar::F64(v) => launch.value(v),
     }
 }
 

@@ -11,6 +11,10 @@ use crate::ops::gather::{store_cl as scatter, take as gather};
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use crate::ops::reproducible;
+use crate::ops::scan::{self, opencl as scans};
+use crate::ops::sort::{self, opencl as sorts};
+use crate::ops::{combine::Combine, select};
+use crate::group::ReduceOp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -138,6 +142,40 @@ const FAMILIES: &[Family] = &[
         types: |dtype| {
             let real = dtype == DType::F32 || dtype == DType::F64;
             real.then(|| reproducible::types(dtype, reproducible::Join::Min))
+        },
+    },
+    Family {
+        name: "scan",
+        by: "scan/opencl.rs",
+        kernels: &["scan_sums", "scan_spans"],
+        // Sums have the four types that sums have; the others meet the least element.
+        types: |dtype| {
+            let (join, op) = match dtype {
+                DType::Bool => return None,
+                d if d.sum() == d => (scan::Join::Sum, ReduceOp::Sum),
+                _ => (scan::Join::Min, ReduceOp::Min),
+            };
+            let types = scans::types(&join, dtype, &Combine::own(op, dtype));
+            Some(format!("#define CLAN_ROLLED\n{}{}{types}", codegen::output_type(dtype, 1), leaf(dtype)))
+        },
+    },
+    Family {
+        name: "select",
+        by: "select.rs",
+        kernels: &["select_count", "select_write", "select_runs"],
+        types: |dtype| {
+            // Bits are moved: a type a size.
+            let bits = [DType::U8, DType::U16, DType::U32, DType::U64].contains(&dtype);
+            bits.then(|| select::types(dtype.size(), false))
+        },
+    },
+    Family {
+        name: "sort",
+        by: "sort/opencl.rs",
+        kernels: &["sort_count", "sort_scatter"],
+        types: |dtype| {
+            let order = sort::Order { dtype, descending: dtype as u8 % 2 == 0 };
+            Some(sorts::types(order, dtype as u8 % 3, dtype.size()))
         },
     },
     Family {

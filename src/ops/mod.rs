@@ -11,6 +11,9 @@ pub(crate) mod matmul;
 pub(crate) mod reduce;
 pub(crate) mod reduction;
 pub(crate) mod reproducible;
+pub(crate) mod scan;
+pub(crate) mod select;
+pub(crate) mod sort;
 
 use crate::device::{Backing, Device};
 use crate::error::Result;

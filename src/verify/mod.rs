@@ -28,6 +28,7 @@ mod linalg;
 pub mod oracle;
 mod products;
 mod reductions;
+mod scans;
 
 use crate::device::Device;
 use crate::element::DType;
@@ -184,6 +185,7 @@ fn groups() -> Vec<Group> {
     groups.extend(products::groups());
     groups.extend(linalg::groups());
     groups.extend(gather::groups());
+    groups.extend(scans::groups());
     groups
 }
 

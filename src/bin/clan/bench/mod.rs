@@ -18,7 +18,10 @@ mod map;
 mod matmul;
 mod photo;
 mod reduce;
+mod scan;
+mod select;
 mod size;
+mod sort;
 mod timing;
 
 use crate::output::{self, Failure, Outcome};
@@ -94,6 +97,9 @@ const FAMILIES: &[&Family] = &[
     &matmul::FAMILY,
     &linalg::FAMILY,
     &gather::FAMILY,
+    &scan::FAMILY,
+    &select::FAMILY,
+    &sort::FAMILY,
     &cast::FAMILY,
     &create::FAMILY,
     &launch::FAMILY,

@@ -1,0 +1,487 @@
+//! Scans on the host: tiles that stay in the cache are scanned by themselves, then joined to what
+//! comes before them.
+
+use super::PARALLEL_ABOVE;
+use super::eval::{CHUNK, Evaluator, SharedOut};
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Elements of a tile: half of a small second-level cache.
+const TILE: usize = 16 * CHUNK;
+
+/// Rows of a tile of columns.
+const DOWN: usize = 32;
+
+/// An associative operator over values of type `T`.
+pub(crate) trait Joiner<T>: Sync {
+    /// What goes from tile to tile.
+    type Carry: Copy + Send + Sync;
+
+    fn join(&self, a: T, b: T) -> T;
+    fn first(&self, total: T) -> Self::Carry;
+    fn push(&self, carry: Self::Carry, total: T) -> Self::Carry;
+    /// The carry joined with an element.
+    fn after(&self, carry: Self::Carry, x: T) -> T;
+    fn whole(&self, carry: Self::Carry) -> T;
+}
+
+/// Products, least and greatest elements, sums of integers, users' operators.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<F>(pub F);
+
+impl<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync> Joiner<T> for Plain<F> {
+    type Carry = T;
+
+    #[inline]
+    fn join(&self, a: T, b: T) -> T {
+        (self.0)(a, b)
+    }
+
+    fn first(&self, total: T) -> T {
+        total
+    }
+
+    #[inline]
+    fn push(&self, carry: T, total: T) -> T {
+        (self.0)(carry, total)
+    }
+
+    #[inline]
+    fn after(&self, carry: T, x: T) -> T {
+        (self.0)(carry, x)
+    }
+
+    fn whole(&self, carry: T) -> T {
+        carry
+    }
+}
+
+/// Sums of floats, whose carries have their rounding errors with them (Knuth's TwoSum).
+#[derive(Clone, Copy)]
+pub(crate) struct FloatSum;
+
+macro_rules! float_sum {
+    ($T:ty) => {
+        impl Joiner<$T> for FloatSum {
+            type Carry = [$T; 2];
+
+            #[inline]
+            fn join(&self, a: $T, b: $T) -> $T {
+                a + b
+            }
+
+            fn first(&self, total: $T) -> [$T; 2] {
+                [total, 0.0]
+            }
+
+            #[inline]
+            fn push(&self, [s, c]: [$T; 2], x: $T) -> [$T; 2] {
+                let t = s + x;
+                let b = t - s;
+                let off = (s - (t - b)) + (x - b);
+                // Of an infinite sum the error is NaN.
+                [t, c + if off.is_nan() { 0.0 } else { off }]
+            }
+
+            #[inline]
+            fn after(&self, [s, c]: [$T; 2], x: $T) -> $T {
+                s + (c + x)
+            }
+
+            fn whole(&self, [s, c]: [$T; 2]) -> $T {
+                s + c
+            }
+        }
+    };
+}
+float_sum!(f32);
+float_sum!(f64);
+
+/// What is scanned, as a block of `outer` by `len` by `inner` elements along the middle axis.
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    pub outer: usize,
+    pub len: usize,
+    pub inner: usize,
+}
+
+/// A scan: where elements come from, how they are joined, where segments start, where results go.
+pub(crate) struct Scan<'a, T, J, L, S> {
+    pub joiner: &'a J,
+    pub block: Block,
+    /// `load(start, into)`: elements from `start` on.
+    pub load: L,
+    /// One flag an element, other than 0 where a segment starts.
+    pub flags: Option<&'a [u8]>,
+    /// For exclusive scans: what comes before everything.
+    pub identity: Option<T>,
+    /// `store(start, values)`: results from `start` on; each place once.
+    pub store: S,
+}
+
+/// Elements of an expression whose compute type is `T`.
+pub(crate) fn loader<'a, T: Copy>(
+    eval: &'a Evaluator<'a>,
+) -> impl Fn(usize, &mut [T]) + Sync + 'a {
+    |start, into: &mut [T]| {
+        let mut scratch = eval.scratch();
+        for (k, part) in into.chunks_mut(CHUNK).enumerate() {
+            let to = part.as_mut_ptr();
+            // SAFETY: the range lies inside the expression, whose compute type is `T`; the value may
+            // have been put into place already.
+            unsafe {
+                let from =
+                    eval.chunk(start + k * CHUNK, part.len(), &mut scratch, Some(to.cast()));
+                if !std::ptr::eq(from, to.cast()) {
+                    to.copy_from_nonoverlapping(from.cast(), part.len());
+                }
+            }
+        }
+    }
+}
+
+/// Stores values of `T` as they are.
+///
+/// # Safety
+/// `out` has room for all that will be stored, and nobody else uses it.
+pub(crate) unsafe fn storer<T: Copy>(out: SharedOut) -> impl Fn(usize, &[T]) + Sync {
+    move |start, values: &[T]| {
+        // SAFETY: the caller's promise; every place is stored once.
+        unsafe { out.at::<T>(start as isize).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
+    }
+}
+
+impl<T, J, L, S> Scan<'_, T, J, L, S>
+where
+    T: Copy + Default + Send + Sync,
+    J: Joiner<T>,
+    L: Fn(usize, &mut [T]) + Sync,
+    S: Fn(usize, &[T]) + Sync,
+{
+    pub fn run(&self) {
+        let Block { outer, len, inner } = self.block;
+        if outer * len * inner == 0 {
+            return;
+        }
+        if inner > 1 {
+            self.columns();
+        } else if len <= TILE {
+            // A task takes as many whole rows as make a tile.
+            let rows = TILE / len;
+            for_tasks(outer.div_ceil(rows), outer * len, |k| {
+                self.rows(k * rows, rows.min(outer - k * rows));
+            });
+        } else if outer >= 4 * rayon::current_num_threads() {
+            for_tasks(outer, outer * len, |row| self.row(row * len));
+        } else {
+            (0..outer).for_each(|row| self.shared_row(row * len));
+        }
+    }
+
+    /// Rows that fit into one tile together.
+    fn rows(&self, first: usize, rows: usize) {
+        let len = self.block.len;
+        let mut tile = vec![T::default(); rows * len];
+        (self.load)(first * len, &mut tile);
+        for (row, xs) in tile.chunks_mut(len).enumerate() {
+            let start = (first + row) * len;
+            let head = self.scan(start, xs);
+            self.finish(start, xs, None, head);
+        }
+        (self.store)(first * len, &tile);
+    }
+
+    /// A row by one thread.
+    fn row(&self, start: usize) {
+        let len = self.block.len;
+        let mut tile = vec![T::default(); TILE];
+        let mut carry = None;
+        for at in (0..len).step_by(TILE) {
+            let tile = &mut tile[..TILE.min(len - at)];
+            let (head, total) = self.open(start + at, tile);
+            let next = self.next(carry, head, total);
+            self.finish(start + at, tile, carry, head);
+            (self.store)(start + at, tile);
+            carry = Some(next);
+        }
+    }
+
+    /// Loads a tile and scans it by itself: where its first head is, and its total since the last.
+    fn open(&self, start: usize, tile: &mut [T]) -> (Option<usize>, T) {
+        (self.load)(start, tile);
+        let head = self.scan(start, tile);
+        (head, tile[tile.len() - 1])
+    }
+
+    fn next(&self, carry: Option<J::Carry>, head: Option<usize>, total: T) -> J::Carry {
+        match carry {
+            Some(carry) if head.is_none() => self.joiner.push(carry, total),
+            _ => self.joiner.first(total),
+        }
+    }
+
+    /// Scans elements between heads, each by itself; gives the first head's place.
+    fn scan(&self, start: usize, xs: &mut [T]) -> Option<usize> {
+        let Some(flags) = self.flags else {
+            self.inclusive(xs);
+            return None;
+        };
+        let flags = &flags[start..start + xs.len()];
+        let mut first = None;
+        let mut from = 0;
+        for (k, _) in flags.iter().enumerate().filter(|(_, f)| **f != 0) {
+            first = first.or(Some(k));
+            self.inclusive(&mut xs[from..k]);
+            from = k;
+        }
+        self.inclusive(&mut xs[from..]);
+        first
+    }
+
+    /// Four parts at a time: each step waits for the one before it, and processors can do several.
+    fn inclusive(&self, xs: &mut [T]) {
+        let join = |a, b| self.joiner.join(a, b);
+        let mut before: Option<T> = None;
+        for xs in xs.chunks_mut(CHUNK) {
+            let quarter = xs.len() / 4;
+            if let Some(before) = before {
+                xs[0] = join(before, xs[0]);
+            }
+            if quarter < 16 {
+                let mut sum = xs[0];
+                for x in &mut xs[1..] {
+                    sum = join(sum, *x);
+                    *x = sum;
+                }
+                before = Some(sum);
+                continue;
+            }
+            let (a, rest) = xs.split_at_mut(quarter);
+            let (b, rest) = rest.split_at_mut(quarter);
+            let (c, d) = rest.split_at_mut(quarter);
+            let mut sums = [a[0], b[0], c[0], d[0]];
+            let others = b[1..].iter_mut().zip(&mut c[1..]).zip(&mut d[1..]);
+            for (a, ((b, c), d)) in a[1..].iter_mut().zip(others) {
+                sums = [join(sums[0], *a), join(sums[1], *b), join(sums[2], *c), join(sums[3], *d)];
+                (*a, *b, *c, *d) = (sums[0], sums[1], sums[2], sums[3]);
+            }
+            for x in &mut d[quarter..] {
+                sums[3] = join(sums[3], *x);
+                *x = sums[3];
+            }
+            let to_c = join(sums[0], sums[1]);
+            let to_d = join(to_c, sums[2]);
+            b.iter_mut().for_each(|x| *x = join(sums[0], *x));
+            c.iter_mut().for_each(|x| *x = join(to_c, *x));
+            d.iter_mut().for_each(|x| *x = join(to_d, *x));
+            before = Some(join(to_d, sums[3]));
+        }
+    }
+
+    /// Joins in what comes before, up to the first head; moves an exclusive scan to its place.
+    fn finish(&self, start: usize, xs: &mut [T], carry: Option<J::Carry>, head: Option<usize>) {
+        if let Some(carry) = carry {
+            let open = head.unwrap_or(xs.len());
+            xs[..open].iter_mut().for_each(|x| *x = self.joiner.after(carry, *x));
+        }
+        let Some(identity) = self.identity else { return };
+        let n = xs.len();
+        xs.copy_within(..n - 1, 1);
+        xs[0] = carry.map_or(identity, |carry| self.joiner.whole(carry));
+        if let Some(flags) = self.flags {
+            for (x, _) in xs.iter_mut().zip(&flags[start..]).filter(|(_, flag)| **flag != 0) {
+                *x = identity;
+            }
+        }
+    }
+
+    /// One row by several threads. Tiles are taken in order, so every one that is waited for is
+    /// being worked on, by a thread that waits for earlier ones alone.
+    fn shared_row(&self, start: usize) {
+        let len = self.block.len;
+        let tiles = len.div_ceil(TILE);
+        let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let carry: Mutex<Option<J::Carry>> = Mutex::new(None);
+        let work = || {
+            let mut tile = Vec::new();
+            loop {
+                let k = next.fetch_add(1, Ordering::Relaxed);
+                if k >= tiles {
+                    return;
+                }
+                let at = k * TILE;
+                tile.resize(TILE.min(len - at), T::default());
+                let (head, total) = self.open(start + at, &mut tile);
+                let mut polls = 0u32;
+                while passed.load(Ordering::Acquire) != k {
+                    polls += 1;
+                    if polls < 1 << 10 { std::hint::spin_loop() } else { std::thread::yield_now() }
+                }
+                // Only tile k is here: the others wait for its number or have passed.
+                let before = {
+                    let mut carry = carry.lock().unwrap_or_else(PoisonError::into_inner);
+                    let before = *carry;
+                    *carry = Some(self.next(before, head, total));
+                    before
+                };
+                passed.store(k + 1, Ordering::Release);
+                self.finish(start + at, &mut tile, before, head);
+                (self.store)(start + at, &tile);
+            }
+        };
+        let threads = rayon::current_num_threads().min(tiles);
+        (0..threads).into_par_iter().with_max_len(1).for_each(|_| work());
+    }
+
+    /// Down columns: strips of them are tasks, and where these are few, spans of rows too.
+    fn columns(&self) {
+        let Block { outer, len, inner } = self.block;
+        let threads = rayon::current_num_threads();
+        let strip = inner.min(TILE / DOWN).min((inner * outer / (threads * 2)).max(64));
+        let strips = inner.div_ceil(strip);
+        let spans = match outer * strips >= threads || outer * len * inner <= PARALLEL_ABOVE {
+            true => 1,
+            false => (threads * 2).min(len.div_ceil(4 * DOWN)),
+        };
+        let rows = len.div_ceil(spans);
+        let place = |task: usize| {
+            let first = task % strips * strip;
+            [task / strips, first, strip.min(inner - first)]
+        };
+        if spans == 1 {
+            for_tasks(outer * strips, outer * len * inner, |task| {
+                self.strip(place(task), [0, len], &mut Vec::new(), true);
+            });
+            return;
+        }
+        let part = |s: usize| [s * rows, len.min((s + 1) * rows)];
+        let spans = len.div_ceil(rows);
+        for at in (0..outer * strips).map(place) {
+            let totals: Vec<Vec<Option<J::Carry>>> = (0..spans - 1)
+                .into_par_iter()
+                .map(|s| {
+                    let mut carry = Vec::new();
+                    self.strip(at, part(s), &mut carry, false);
+                    carry
+                })
+                .collect();
+            // A span's total is that since its last head where it has one, so joining is told which.
+            let mut before: Vec<Vec<Option<J::Carry>>> = vec![Vec::new()];
+            for (s, total) in totals.into_iter().enumerate() {
+                let joined = match before[s].is_empty() {
+                    true => total,
+                    false => {
+                        let mut carry = before[s].clone();
+                        for (c, (carry, total)) in carry.iter_mut().zip(total).enumerate() {
+                            let cut = self.cut(at, part(s), c);
+                            *carry = match (*carry, total) {
+                                (Some(a), Some(b)) if !cut => {
+                                    Some(self.joiner.push(a, self.joiner.whole(b)))
+                                }
+                                (_, b) => b,
+                            };
+                        }
+                        carry
+                    }
+                };
+                before.push(joined);
+            }
+            before.into_par_iter().enumerate().for_each(|(s, mut carry)| {
+                self.strip(at, part(s), &mut carry, true);
+            });
+        }
+    }
+
+    /// Whether a segment starts in rows `from .. to` of column `first + c`.
+    fn cut(&self, [o, first, _]: [usize; 3], [from, to]: [usize; 2], c: usize) -> bool {
+        let Block { len, inner, .. } = self.block;
+        let flag = |flags: &[u8], r: usize| flags[(o * len + r) * inner + first + c] != 0;
+        self.flags.is_some_and(|flags| (from..to).any(|r| flag(flags, r)))
+    }
+
+    /// `width` columns from `first` on, rows `from .. to`, after `carry`, which is empty in the
+    /// beginning; in the end it is what comes after.
+    fn strip(
+        &self,
+        [o, first, width]: [usize; 3],
+        [from, to]: [usize; 2],
+        carry: &mut Vec<Option<J::Carry>>,
+        store: bool,
+    ) {
+        let Block { len, inner, .. } = self.block;
+        carry.resize(width, None);
+        let mut tile = vec![T::default(); DOWN * width];
+        // The last inclusive results of the tile, whatever is stored.
+        let mut out = vec![T::default(); width];
+        // Whether the elements of a column so far follow the carry.
+        let mut open = vec![true; width];
+        let mut top = from;
+        while top < to {
+            let rows = DOWN.min(to - top);
+            open.fill(true);
+            for r in 0..rows {
+                let start = (o * len + top + r) * inner + first;
+                let (above, row) = tile.split_at_mut(r * width);
+                let row = &mut row[..width];
+                (self.load)(start, row);
+                let flags = self.flags.map(|flags| &flags[start..start + width]);
+                if r > 0 {
+                    let above = &above[(r - 1) * width..];
+                    match flags {
+                        None => {
+                            for (x, &a) in row.iter_mut().zip(above) {
+                                *x = self.joiner.join(a, *x);
+                            }
+                        }
+                        Some(flags) => {
+                            for ((x, &a), &flag) in row.iter_mut().zip(above).zip(flags) {
+                                *x = if flag == 0 { self.joiner.join(a, *x) } else { *x };
+                            }
+                        }
+                    }
+                }
+                if !store {
+                    flags.iter().flat_map(|f| f.iter()).zip(&mut open).for_each(|(&f, o)| *o &= f == 0);
+                    continue;
+                }
+                // Exclusive results are those of the row above, carried.
+                match self.identity {
+                    None => out.copy_from_slice(row),
+                    Some(identity) if r == 0 => out.fill(identity),
+                    Some(_) => out.copy_from_slice(&above[(r - 1) * width..]),
+                }
+                for c in 0..width {
+                    let head = flags.is_some_and(|flags| flags[c] != 0);
+                    if let (Some(identity), true) = (self.identity, head) {
+                        out[c] = identity;
+                    }
+                    open[c] &= !head;
+                    if let (Some(carry), true) = (carry[c], open[c]) {
+                        out[c] = match (self.identity, r) {
+                            (Some(_), 0) => self.joiner.whole(carry),
+                            _ => self.joiner.after(carry, out[c]),
+                        };
+                    }
+                }
+                (self.store)(start, &out);
+            }
+            let last = &tile[(rows - 1) * width..][..width];
+            for ((carry, &total), &open) in carry.iter_mut().zip(last).zip(&open) {
+                *carry = Some(match *carry {
+                    Some(carry) if open => self.joiner.push(carry, total),
+                    _ => self.joiner.first(total),
+                });
+            }
+            top += rows;
+        }
+    }
+}
+
+fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync + Send) {
+    if tasks <= 1 || elements <= PARALLEL_ABOVE {
+        (0..tasks).for_each(f);
+    } else {
+        (0..tasks).into_par_iter().for_each(f);
+    }
+}

@@ -1,0 +1,143 @@
+//! Radix sort on the host: least significant digit first, stable, in parallel where rows are long.
+
+use super::PARALLEL_ABOVE;
+use super::eval::SharedOut;
+use rayon::prelude::*;
+
+const BITS: usize = 8;
+const DIGITS: usize = 1 << BITS;
+
+/// Keys below which a comparing sort of the standard library is as fast.
+const FEW: usize = 512;
+
+/// An unsigned integer that keys are sorted by.
+pub(crate) trait Key: Copy + Default + Ord + Send + Sync + 'static {
+    const SIZE: usize;
+    fn digit(self, shift: usize) -> usize;
+}
+
+macro_rules! key {
+    ($($T:ty)*) => {$(
+        impl Key for $T {
+            const SIZE: usize = size_of::<$T>();
+            #[inline]
+            fn digit(self, shift: usize) -> usize {
+                (self >> shift) as usize & (DIGITS - 1)
+            }
+        }
+    )*};
+}
+key!(u8 u16 u32 u64);
+
+/// Sorts rows of `len` keys, and what goes with them, by `order(key)`.
+pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
+    keys: &mut [K],
+    loads: &mut [P],
+    len: usize,
+    order: impl Fn(K) -> K + Sync + Copy,
+) {
+    let n = keys.len();
+    debug_assert_eq!(n, loads.len());
+    let rows = keys.par_chunks_mut(len).zip(loads.par_chunks_mut(len));
+    if n / len > 1 && n > PARALLEL_ABOVE && (n / len >= rayon::current_num_threads() || len <= FEW) {
+        let per_task = (PARALLEL_ABOVE / 4 / len).max(1);
+        rows.with_min_len(per_task).for_each(|(keys, loads)| row(keys, loads, order, 1));
+        return;
+    }
+    for (keys, loads) in keys.chunks_mut(len).zip(loads.chunks_mut(len)) {
+        let threads = if len > PARALLEL_ABOVE { rayon::current_num_threads() } else { 1 };
+        row(keys, loads, order, threads);
+    }
+}
+
+fn row<K: Key, P: Copy + Default + Send + Sync>(
+    keys: &mut [K],
+    loads: &mut [P],
+    order: impl Fn(K) -> K + Sync + Copy,
+    threads: usize,
+) {
+    if keys.len() <= FEW {
+        few(keys, loads, order);
+        return;
+    }
+    let n = keys.len();
+    let mut other_keys = vec![K::default(); n];
+    let mut other_loads = vec![P::default(); n];
+    let mut swapped = false;
+    for shift in (0..K::SIZE * 8).step_by(BITS) {
+        let digit = |k: K| order(k).digit(shift);
+        let moved = match swapped {
+            false => pass((keys, loads), (&mut other_keys, &mut other_loads), digit, threads),
+            true => pass((&other_keys, &other_loads), (keys, loads), digit, threads),
+        };
+        swapped ^= moved;
+    }
+    if swapped {
+        keys.copy_from_slice(&other_keys);
+        loads.copy_from_slice(&other_loads);
+    }
+}
+
+fn few<K: Key, P: Copy>(keys: &mut [K], loads: &mut [P], order: impl Fn(K) -> K) {
+    if size_of::<P>() == 0 {
+        keys.sort_by_key(|&k| order(k));
+        return;
+    }
+    let mut both: Vec<(K, P)> = keys.iter().copied().zip(loads.iter().copied()).collect();
+    both.sort_by_key(|&(k, _)| order(k));
+    for ((key, load), (k, p)) in keys.iter_mut().zip(loads).zip(both) {
+        (*key, *load) = (k, p);
+    }
+}
+
+/// Moves keys to the places of their digits; `false` when all have the same, and stay.
+fn pass<K: Key, P: Copy + Send + Sync>(
+    (keys, loads): (&[K], &[P]),
+    (keys_out, loads_out): (&mut [K], &mut [P]),
+    digit: impl Fn(K) -> usize + Sync,
+    threads: usize,
+) -> bool {
+    let n = keys.len();
+    let part = n.div_ceil(threads);
+    let count = |keys: &[K]| {
+        let mut count = [0usize; DIGITS];
+        keys.iter().for_each(|&k| count[digit(k)] += 1);
+        count
+    };
+    let mut starts: Vec<[usize; DIGITS]> = match threads {
+        1 => vec![count(keys)],
+        _ => keys.par_chunks(part).map(count).collect(),
+    };
+    let mut sum = 0;
+    for d in 0..DIGITS {
+        let before = sum;
+        for start in &mut starts {
+            sum += std::mem::replace(&mut start[d], sum);
+        }
+        if sum - before == n {
+            return false;
+        }
+    }
+    let (keys_out, loads_out) =
+        (SharedOut(keys_out.as_mut_ptr().cast()), SharedOut(loads_out.as_mut_ptr().cast()));
+    let scatter = |((keys, loads), mut to): ((&[K], &[P]), [usize; DIGITS])| {
+        for (&key, &load) in keys.iter().zip(loads) {
+            let at = &mut to[digit(key)];
+            // SAFETY: the places of a part's digits are its own, as many as it counted, and all of them
+            // lie inside the row.
+            unsafe {
+                keys_out.at::<K>(*at as isize).write(key);
+                loads_out.at::<P>(*at as isize).write(load);
+            }
+            *at += 1;
+        }
+    };
+    match threads {
+        1 => scatter(((keys, loads), starts[0])),
+        _ => {
+            let parts = keys.par_chunks(part).zip(loads.par_chunks(part));
+            parts.zip(starts).for_each(scatter);
+        }
+    }
+    true
+}

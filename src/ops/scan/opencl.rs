@@ -1,0 +1,375 @@
+//! How the kernels of `cl/scan.cl` are shaped for a device, and launched.
+
+use super::{Join, Scanning};
+use crate::array::{DeviceArray, RawArray};
+use crate::backend::Buffer;
+use crate::device::{Device, DeviceKind};
+use crate::element::{DType, Scalar};
+use crate::error::Result;
+use crate::expr::Expr;
+use crate::expr::fused::{Fused, Nest};
+use crate::group::ReduceOp;
+use crate::host::scan::Block;
+use crate::layout::Layout;
+use crate::ops::combine::Combine;
+use crate::opencl::program::Program;
+use crate::opencl::{ClDevice, Launch, Point, codegen};
+use std::sync::Arc;
+
+/// The kernels' text.
+pub(crate) const SOURCE: &str = include_str!("../../../cl/scan.cl");
+
+/// Bytes of local memory for a tile on its way: several groups fit into a compute unit.
+const TILE_BYTES: usize = 24 << 10;
+
+/// Tiles that a group of columns looks back over.
+const WINDOW: usize = 64;
+
+/// Polls before a group makes itself what it waits for: about a millisecond.
+const SPINS: u32 = 1 << 11;
+
+/// How tiles lie, for one type and one device.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    group: usize,
+    /// Elements of a work-item.
+    each: usize,
+    /// Columns side by side.
+    columns: usize,
+    /// Tiles that a work-item looks at when it looks back.
+    depth: usize,
+}
+
+impl Shape {
+    /// `word` is the size of the type that is computed in.
+    fn of(device: &ClDevice, block: Block, word: usize) -> Shape {
+        let Block { inner, .. } = block;
+        if device.launch_kind == DeviceKind::Cpu {
+            let columns = if inner > 1 { inner.next_power_of_two().min(16) } else { 1 };
+            return Shape { group: columns, each: 32, columns, depth: 1 };
+        }
+        let zz = |k: &str, d: usize| std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+        let group = zz("ZZ_GROUP", device.point.group);
+        if zz("ZZ_EACH", 0) > 0 {
+            let columns = if inner > 1 { inner.next_power_of_two().min(zz("ZZ_COLS", 64)) } else { 1 };
+            return Shape { group, each: zz("ZZ_EACH", 0), columns, depth: if inner > 1 { zz("ZZ_DEPTH", 4) } else { 1 } };
+        }
+        if inner > 1 {
+            let columns = inner.next_power_of_two().min(64).min(group);
+            let depth = (WINDOW * columns / group).clamp(1, 16);
+            return Shape { group, each: if word > 4 { 8 } else { 16 }, columns, depth };
+        }
+        let room = TILE_BYTES.min(device.local_bytes() as usize * 3 / 4);
+        let each = (room / (group * word)).clamp(1, 23);
+        // Odd, so that neighbours find different banks of local memory.
+        Shape { group, each: each - (1 - each % 2), columns: 1, depth: 1 }
+    }
+
+    /// Elements of a tile along the axis.
+    fn tile(&self) -> usize {
+        self.group / self.columns * self.each
+    }
+}
+
+/// Chains of tiles.
+#[derive(Clone, Copy, Debug)]
+struct Chains {
+    /// Elements in all.
+    n: usize,
+    strips: usize,
+    chains: usize,
+    tiles: usize,
+}
+
+impl Chains {
+    fn of(block: Block, shape: &Shape) -> Chains {
+        let Block { outer, len, inner } = block;
+        let n = outer * len * inner;
+        if inner == 1 {
+            // One chain of all rows, whose beginnings are heads.
+            return Chains { n, strips: 1, chains: 1, tiles: n.div_ceil(shape.tile()) };
+        }
+        let strips = inner.div_ceil(shape.columns);
+        Chains { n, strips, chains: outer * strips, tiles: len.div_ceil(shape.tile()) }
+    }
+}
+
+/// How totals come from one tile to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As is best on the device.
+    Best,
+    /// By mail; after this many polls without, a group helps itself. With `mute` some groups never post.
+    Mail { spins: u32, mute: bool },
+    /// A group walks over a span.
+    Spans,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What a test wants instead of the best way.
+    pub(super) static FORCED: std::cell::Cell<Option<Way>> = const { std::cell::Cell::new(None) };
+}
+
+/// Gives the mail, where it went by mail.
+pub(super) fn launch(
+    scanning: Scanning<'_>,
+    device: &ClDevice,
+    way: Way,
+) -> Result<Option<DeviceArray<u64>>> {
+    let word = scanning.dtype.compute().size();
+    let shape = Shape::of(device, scanning.block, word);
+    let chains = Chains::of(scanning.block, &shape);
+    let nest = scanning.fused.nest(&scanning.order(), None);
+    #[cfg(test)]
+    let way = FORCED.get().unwrap_or(way);
+    let way = match way {
+        Way::Best if chains.tiles > 2 && mail_works(&scanning.out.device, device) => {
+            Way::Mail { spins: SPINS, mute: false }
+        }
+        Way::Best => Way::Spans,
+        way => way,
+    };
+    let call = Call { scanning, device, shape, chains, nest: &nest };
+    match way {
+        Way::Mail { spins, mute } => call.by_mail(spins, mute).map(Some),
+        _ => call.by_spans().map(|()| None),
+    }
+}
+
+/// Whether groups hear of each other in time, tried once a device: where they do not the result is
+/// right as well, but slow.
+fn mail_works(device: &Device, cl: &ClDevice) -> bool {
+    if cl.launch_kind == DeviceKind::Cpu {
+        return false;
+    }
+    cl.probe("scan by mail", || {
+        let answer = try_mail(device, cl, Way::Mail { spins: SPINS, mute: false });
+        match &answer {
+            Ok(Some(0)) => log::debug!("{device}: scans pass totals by mail"),
+            Ok(Some(n)) => log::info!("{device}: {n} totals of a scan came late; not by mail"),
+            Ok(None) => log::warn!("{device}: scans by mail are wrong, and not used"),
+            Err(e) => log::info!("{device}: scans by mail do not run: {e}"),
+        }
+        matches!(answer, Ok(Some(0)))
+    })
+}
+
+/// Scans the numbers 0, 1, 2, …: how many totals were made by groups whose they are not, and `None`
+/// where the result is wrong.
+fn try_mail(device: &Device, cl: &ClDevice, way: Way) -> Result<Option<u32>> {
+    let n = 300_000;
+    let numbers = Expr::<u64>::positions(device, &[n]);
+    let fused = Fused::new(numbers.node()?);
+    let mut out = Buffer::new(device, n * 8)?;
+    let scanning = Scanning {
+        op: "scan",
+        join: &Join::Sum,
+        root: numbers.node()?,
+        fused: &fused,
+        block: Block { outer: 1, len: n, inner: 1 },
+        flags: None,
+        before: None,
+        out: &mut out,
+        dtype: DType::U64,
+    };
+    let mail = launch(scanning, cl, way)?;
+    let layout = Layout::contiguous(&[n]);
+    let sums = RawArray { buffer: Arc::new(out), layout, dtype: DType::U64 };
+    let sums = DeviceArray::<u64>::from_raw(sums).to_vec()?;
+    if sums.iter().zip(0u64..).any(|(&sum, k)| sum != k * (k + 1) / 2) {
+        return Ok(None);
+    }
+    let late = mail.map(|mail| mail.slice(ndarray::s![1..2])?.to_vec()).transpose()?;
+    Ok(Some(late.map_or(0, |late| late[0] as u32)))
+}
+
+struct Call<'a> {
+    scanning: Scanning<'a>,
+    device: &'a ClDevice,
+    shape: Shape,
+    chains: Chains,
+    nest: &'a Nest,
+}
+
+impl Call<'_> {
+    fn input(&self) -> codegen::Input<'_> {
+        let point = Point { vector_bytes: 0, group: self.shape.group, ..self.device.point };
+        let mut input = codegen::Input::new(self.scanning.fused, self.nest, point);
+        input.wide |= self.chains.n > i32::MAX as usize / 2;
+        input
+    }
+
+    /// The bits of `CLAN_HEADS`.
+    fn heads(&self) -> u8 {
+        let Block { outer, inner, .. } = self.scanning.block;
+        u8::from(inner == 1 && outer > 1) | u8::from(self.scanning.flags.is_some()) << 1
+    }
+
+    fn program(&self, input: &codegen::Input<'_>, mail: bool, mute: bool) -> Result<Arc<Program>> {
+        let Scanning { op, join, dtype, before, .. } = &self.scanning;
+        let Shape { group, each, columns, depth } = self.shape;
+        let heads = self.heads();
+        let exclusive = before.is_some();
+        let mut key = vec![*dtype as u8, heads, each as u8, columns as u8, depth as u8];
+        key.extend([u8::from(mail), u8::from(mute), u8::from(exclusive), group as u8]);
+        key.extend((group as u16).to_le_bytes());
+        input.key(&mut key);
+        match join {
+            Join::Sum => key.push(0),
+            Join::Prod => key.push(1),
+            Join::Min => key.push(2),
+            Join::Max => key.push(3),
+            Join::Other(combine) => {
+                key.push(4);
+                key.extend(combine.text().as_bytes());
+            }
+        }
+        self.device.programs.get(self.device, op, ("scan", key), || {
+            let point = Point { group, ..self.device.point };
+            let mut text = codegen::defines(self.device, input.wide, point);
+            text += codegen::PRELUDE;
+            text += &codegen::output_type(*dtype, 1);
+            text += &input.text();
+            text += &types(join, *dtype, &combine(join, *dtype));
+            text += &format!(
+                "#define CLAN_EACH {each}\n#define CLAN_COLS {columns}\n#define CLAN_HEADS {heads}\n#define CLAN_DEPTH {depth}\n"
+            );
+            for (wanted, define) in [
+                (self.device.info.kind == DeviceKind::Cpu, "#define CLAN_ROLLED\n"),
+                (mail, "#define CLAN_MAIL\n"),
+                (mute, "#define CLAN_POSTS(tile) ((tile) % 3 != 1)\n"),
+                (exclusive, "#define CLAN_EXCLUSIVE\n"),
+            ] {
+                text += if wanted { define } else { "" };
+            }
+            text + SOURCE
+        })
+    }
+
+    /// The arguments that all kernels have, from the flags on to the number of tiles.
+    fn sizes<'l>(&'l self, launch: &mut Launch<'l>, none: &'l Buffer, wide: bool) -> Result<()> {
+        launch.input(self.scanning.flags.map_or(none, |flags| &flags.buffer))?;
+        let at = self.scanning.flags.map_or(0, |flags| flags.layout.offset);
+        let Block { len, inner, .. } = self.scanning.block;
+        let Chains { n, strips, chains, tiles } = self.chains;
+        [at, n, len, inner, strips, chains, tiles]
+            .into_iter()
+            .try_for_each(|v| codegen::bind_index(launch, v, wide))
+    }
+
+    fn by_mail(self, spins: u32, mute: bool) -> Result<DeviceArray<u64>> {
+        let Chains { chains, tiles, .. } = self.chains;
+        let Scanning { op, dtype, out, .. } = &self.scanning;
+        let input = self.input();
+        let program = self.program(&input, true, mute)?;
+        let halves = dtype.compute().size().div_ceil(4);
+        let slots = halves * (1 + parts(&self.scanning.join, *dtype));
+        let words = tiles * chains * self.shape.columns * slots + 2;
+        let mail = DeviceArray::<u64>::zeros(&out.device, words)?;
+        let none = Buffer::new(&out.device, 0)?;
+        let mut launch = Launch::new(self.device, &program, op, "scan")?;
+        launch.output(out)?;
+        launch.output(&mail.raw()?.buffer)?;
+        self.sizes(&mut launch, &none, input.wide)?;
+        launch.value(spins)?;
+        self.bind_identity(&mut launch)?;
+        input.bind(&mut launch)?;
+        // SAFETY: the arguments follow the kernel's parameters; there is a group for each tile, and
+        // tiles end where the sizes say.
+        unsafe { launch.run([tiles * chains, 1, 1], [self.shape.group, 1, 1])? };
+        Ok(mail)
+    }
+
+    fn by_spans(self) -> Result<()> {
+        let Chains { chains, tiles, .. } = self.chains;
+        let Scanning { op, dtype, out, .. } = &self.scanning;
+        let input = self.input();
+        let program = self.program(&input, false, false)?;
+        // Enough groups to fill the device; where loops have to be short, short spans: a tile has some
+        // ten loops over elements.
+        let wanted = (self.device.point.groups / chains).clamp(1, tiles.div_ceil(2));
+        let most = (self.device.loop_rounds() / (self.shape.each * 10)).max(1);
+        let each = tiles.div_ceil(wanted).min(most);
+        let spans = tiles.div_ceil(each);
+        let none = Buffer::new(&out.device, 0)?;
+        let totals = spans * chains * self.shape.columns;
+        let carry = dtype.compute().size() * parts(&self.scanning.join, *dtype);
+        let [sums, cuts] = [totals * carry, totals]
+            .map(|bytes| Buffer::new(&out.device, if spans > 1 { bytes } else { 0 }));
+        let (sums, cuts) = (sums?, cuts?);
+        if spans > 1 {
+            let mut launch = Launch::new(self.device, &program, op, "scan_sums")?;
+            launch.output(&sums)?;
+            launch.output(&cuts)?;
+            self.sizes(&mut launch, &none, input.wide)?;
+            codegen::bind_index(&mut launch, each, input.wide)?;
+            input.bind(&mut launch)?;
+            // SAFETY: the arguments follow the kernel's parameters; a total a group and column.
+            unsafe { launch.run([spans * chains, 1, 1], [self.shape.group, 1, 1])? };
+        }
+        let mut launch = Launch::new(self.device, &program, op, "scan_spans")?;
+        launch.output(out)?;
+        launch.input(&sums)?;
+        launch.input(&cuts)?;
+        self.sizes(&mut launch, &none, input.wide)?;
+        codegen::bind_index(&mut launch, each, input.wide)?;
+        self.bind_identity(&mut launch)?;
+        input.bind(&mut launch)?;
+        // SAFETY: the arguments follow the kernel's parameters; spans end where the sizes say.
+        unsafe { launch.run([spans * chains, 1, 1], [self.shape.group, 1, 1]) }
+    }
+
+    fn bind_identity(&self, launch: &mut Launch<'_>) -> Result<()> {
+        let Scanning { before, dtype, .. } = &self.scanning;
+        // Where it is not used, anything of the right type.
+        codegen::bind_scalar(launch, before.unwrap_or(Scalar::zero(dtype.compute())))
+    }
+}
+
+/// The operator as a function of two.
+fn combine(join: &Join, dtype: DType) -> Arc<Combine> {
+    match join {
+        Join::Other(combine) => combine.clone(),
+        Join::Sum => Arc::new(Combine::own(ReduceOp::Sum, dtype)),
+        Join::Prod => Arc::new(Combine::own(ReduceOp::Product, dtype)),
+        Join::Min => Arc::new(Combine::own(ReduceOp::Min, dtype)),
+        Join::Max => Arc::new(Combine::own(ReduceOp::Max, dtype)),
+    }
+}
+
+/// Words of a carry.
+fn parts(join: &Join, dtype: DType) -> usize {
+    1 + usize::from(matches!(join, Join::Sum) && dtype.is_float())
+}
+
+/// What comes between the input and the file.
+pub(crate) fn types(join: &Join, dtype: DType, combine: &Combine) -> String {
+    let dtype = dtype.compute();
+    let word = codegen::storage(dtype);
+    let (bits, of_bits) = match dtype {
+        DType::F32 => ("((ulong)as_uint(x))".to_string(), "as_float((uint)(u))".to_string()),
+        DType::F64 => ("as_ulong(x)".to_string(), "as_double((ulong)(u))".to_string()),
+        _ => {
+            let plain = ["uchar", "ushort", "uint", "ulong"][dtype.size().ilog2() as usize];
+            (format!("((ulong)({plain})(x))"), format!("(({word})({plain})(u))"))
+        }
+    };
+    // Whatever a user's text computes of `bool`s is made 0 or 1.
+    let checked = if dtype == DType::Bool { "(clan_word)(v != 0)" } else { "v" };
+    format!(
+        "typedef {word} clan_word;
+static inline clan_word clan_joined(const clan_word a, const clan_word b) {{
+{}
+}}
+static inline clan_word clan_checked(const clan_word v) {{ return {checked}; }}
+#define CLAN_JOIN(a, b) clan_checked(clan_joined((a), (b)))
+#define CLAN_BITS(x) {bits}
+#define CLAN_OF_BITS(u) {of_bits}
+#define CLAN_HALVES {}
+{}",
+        combine.text(),
+        dtype.size().div_ceil(4),
+        if parts(join, dtype) == 2 { "#define CLAN_PAIR\n" } else { "" },
+    )
+}

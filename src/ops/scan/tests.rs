@@ -1,0 +1,137 @@
+//! Every way in which totals come from tile to tile, on every device: by mail, by mail that is late, by
+//! mail that never comes, and by spans.
+
+use super::opencl::{FORCED, Way};
+use crate::array::DeviceArray;
+use crate::device::Device;
+use crate::element::DType;
+use crate::group::{Operator, UserOp};
+use ndarray::{ArrayD, Axis, IxDyn};
+
+const WAYS: [Way; 4] = [
+    Way::Mail { spins: 1 << 11, mute: false },
+    Way::Mail { spins: 0, mute: false },
+    Way::Mail { spins: 1, mute: true },
+    Way::Spans,
+];
+
+/// Runs on this thread in one way.
+fn forced<R>(way: Way, f: impl FnOnce() -> R) -> R {
+    FORCED.set(Some(way));
+    let result = f();
+    FORCED.set(None);
+    result
+}
+
+fn devices() -> Vec<Device> {
+    let devices: Vec<Device> = Device::all().into_iter().filter(|d| !d.is_host()).collect();
+    if devices.is_empty() {
+        let required = std::env::var("CLAN_TEST_REQUIRE").is_ok_and(|v| v.contains("opencl"));
+        assert!(!required, "CLAN_TEST_REQUIRE asks for an OpenCL device");
+        eprintln!("skipped: no OpenCL device");
+    }
+    devices
+}
+
+/// Values that look random.
+fn value(k: usize) -> u64 {
+    (k as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+#[test]
+fn rows_in_segments() {
+    for device in devices() {
+        let n = 60_011;
+        let x: Vec<i64> = (0..n).map(|k| value(k) as i64 - (1 << 23)).collect();
+        // Segments of very different lengths.
+        let starts: Vec<bool> = (0..n).map(|k| value(k) % 3000 == 0 || k % 20_000 < 3).collect();
+        let mut sum = 0i64;
+        let want: Vec<i64> = x
+            .iter()
+            .zip(&starts)
+            .map(|(x, &start)| {
+                sum = if start { *x } else { sum + x };
+                sum
+            })
+            .collect();
+        let x = DeviceArray::from_slice(&device, &x).unwrap();
+        let starts = DeviceArray::from_slice(&device, &starts).unwrap();
+        for way in WAYS {
+            let got = forced(way, || x.scan(Axis(0)).segments(&starts).sum()).unwrap();
+            assert!(got.to_vec().unwrap() == want, "{way:?} on {device}");
+        }
+    }
+}
+
+#[test]
+fn columns_by_an_operator_that_does_not_commute() {
+    for device in devices() {
+        // x ↦ a·x + b, one after the other, in 16 bits each.
+        let after = |f: u32, g: u32| {
+            let (a, b, c, d) = (f >> 16, f & 0xffff, g >> 16, g & 0xffff);
+            (a * c) << 16 | ((c * b + d) & 0xffff)
+        };
+        let text = "((a >> 16) * (b >> 16)) << 16 | (((b >> 16) * (a & 0xffff) + (b & 0xffff)) & 0xffff)";
+        let op: Operator<u32> = UserOp::new("after", text, after).identity(1 << 16).into();
+        for shape in [vec![2, 900, 70], vec![5000, 3]] {
+            let axis = Axis(shape.len() - 2);
+            let mut k = 0;
+            let x = ArrayD::from_shape_simple_fn(IxDyn(&shape), || {
+                k += 1;
+                value(k) as u32
+            });
+            let mut want = ArrayD::from_elem(IxDyn(&shape), 0u32);
+            for (x, mut want) in x.lanes(axis).into_iter().zip(want.lanes_mut(axis)) {
+                let mut so_far = 1 << 16;
+                for (x, want) in x.iter().zip(&mut want) {
+                    *want = so_far;
+                    so_far = after(so_far, *x);
+                }
+            }
+            let x = DeviceArray::from_ndarray(&device, &x).unwrap();
+            for way in WAYS {
+                let scan = || x.scan(axis).exclusive().by(op.clone());
+                let got = forced(way, scan).unwrap().to_ndarray().unwrap();
+                assert!(got == want, "{shape:?}, {way:?} on {device}");
+            }
+        }
+    }
+}
+
+/// The carry is made in one order whoever makes it: the same bits by mail that comes and by mail that
+/// does not.
+#[test]
+fn floats_have_the_same_bits_in_every_run() {
+    for device in devices() {
+        let n = 120_000;
+        let x: Vec<f32> = (0..n).map(|k| value(k) as f32 / 1e6 - 8.0).collect();
+        let exact: Vec<f64> = x
+            .iter()
+            .scan(0.0, |sum: &mut f64, x| {
+                *sum += f64::from(*x);
+                Some(*sum)
+            })
+            .collect();
+        let x = DeviceArray::from_slice(&device, &x).unwrap();
+        let mut first: Option<Vec<u32>> = None;
+        for way in WAYS {
+            let got = forced(way, || x.cumsum(Axis(0))).unwrap().to_vec().unwrap();
+            for (k, (got, want)) in got.iter().zip(&exact).enumerate() {
+                // A few roundings of sums within a tile, whose values stay below 10^5.
+                let off = (f64::from(*got) - want).abs();
+                assert!(off < 0.1, "{k}: {got}, {want}, {way:?} on {device}");
+            }
+            let bits: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
+            if matches!(way, Way::Mail { .. }) {
+                assert!(first.get_or_insert_with(|| bits.clone()) == &bits, "{way:?} on {device}");
+            }
+        }
+        if device.supports(DType::F64) {
+            let x = x.expr().cast::<f64>();
+            let got = forced(WAYS[2], || x.cumsum(Axis(0))).unwrap().to_vec().unwrap();
+            for (got, want) in got.iter().zip(&exact) {
+                assert!((got - want).abs() < 1e-7, "{got}, {want} on {device}");
+            }
+        }
+    }
+}

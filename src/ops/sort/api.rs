@@ -1,0 +1,180 @@
+//! What users say about sorting.
+
+use super::{keys, pairs};
+use crate::array::{DeviceArray, RawArray};
+use crate::element::Element;
+use crate::error::{Error, ErrorKind, Result};
+use crate::expr::Expr;
+use crate::layout::count;
+use crate::ops::{copy, map};
+use ndarray::Axis;
+
+/// A sort along one axis, made by `sorted`. It is stable: what is equal stays in its order. Floats are
+/// sorted from −∞ over −0 and 0 to ∞, and after these every NaN, whatever its sign; `descending` is
+/// exactly the other way round, so there NaNs come first.
+///
+/// ```
+/// use clan::{Device, DeviceArray, ndarray::Axis};
+/// let x = DeviceArray::from_slice(&Device::host(), &[3.0f32, f32::NAN, -1.0, 2.0])?;
+/// assert_eq!(x.argsort(Axis(0))?.to_vec()?, [2, 3, 0, 1]);
+/// assert_eq!(x.sorted(Axis(0)).descending().indices()?.to_vec()?, [1, 0, 3, 2]);
+/// let names = DeviceArray::from_slice(&Device::host(), b"adcb")?;
+/// let (_, names) = x.sorted(Axis(0)).with(&names)?;
+/// assert_eq!(names.to_vec()?, *b"cbad");
+/// # Ok::<(), clan::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a sort does nothing until a method such as `values` computes it"]
+pub struct Sort<T> {
+    input: Expr<T>,
+    axis: Axis,
+    descending: bool,
+}
+
+impl<T: Element> Sort<T> {
+    /// The greatest first.
+    pub fn descending(mut self) -> Self {
+        self.descending = true;
+        self
+    }
+
+    /// The input in row-major order with the axis last, and where that axis was.
+    fn rows(&self, op: &'static str) -> Result<RawArray> {
+        let node = self.input.node()?;
+        let rank = node.shape.len();
+        if self.axis.0 >= rank {
+            let (axis, shape) = (self.axis.0, &node.shape[..]);
+            return Err(Error::index(
+                op,
+                format!("axis {axis} is outside shape {shape:?}, which has {rank} axes"),
+            ));
+        }
+        count(op, &node.shape)?;
+        let x = DeviceArray::<T>::from_raw(map::eval(node)?);
+        copy::contiguous(x.permute(&self.order(rank, false))?.raw()?)
+    }
+
+    /// The order of axes that puts the sorted one last, or that which puts it back.
+    fn order(&self, rank: usize, back: bool) -> Vec<usize> {
+        let axis = self.axis.0;
+        match back {
+            false => (0..rank).filter(|&a| a != axis).chain([axis]).collect(),
+            true => (0..rank)
+                .map(|a| if a == axis { rank - 1 } else { a - usize::from(a > axis) })
+                .collect(),
+        }
+    }
+
+    fn back<U: Element>(&self, raw: RawArray) -> Result<DeviceArray<U>> {
+        let rank = raw.layout.shape.len();
+        DeviceArray::from_raw(raw).permute(&self.order(rank, true))
+    }
+
+    /// The values in order.
+    ///
+    /// # Errors
+    /// An axis outside the array; mistakes kept in the expression; out of memory.
+    pub fn values(&self) -> Result<DeviceArray<T>> {
+        let op = "sort";
+        self.back(keys(op, &self.rows(op)?, self.descending)?)
+    }
+
+    /// Where along the axis the values in order come from.
+    ///
+    /// # Errors
+    /// As [`Sort::values`]; an axis of more than 2³² elements.
+    pub fn indices(&self) -> Result<DeviceArray<u64>> {
+        self.both("argsort").map(|(_, indices)| indices)
+    }
+
+    /// The values in order, and where along the axis they come from.
+    ///
+    /// # Errors
+    /// As [`Sort::indices`].
+    pub fn values_and_indices(&self) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+        self.both("argsort")
+    }
+
+    fn both(&self, op: &'static str) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+        let rows = self.rows(op)?;
+        let len = rows.layout.shape.last().copied().unwrap_or(1);
+        if u32::try_from(len.saturating_sub(1)).is_err() {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                op,
+                format!("the axis has {len} elements, and positions are sorted up to 2^32; sort parts and merge them"),
+            ));
+        }
+        let (keys, positions) = pairs(op, &rows, self.descending, None)?;
+        let positions = DeviceArray::<u32>::from_raw(positions).expr().cast::<u64>().eval()?;
+        Ok((self.back(keys)?, self.back(positions.raw()?.clone())?))
+    }
+
+    /// The values in order, and another array's elements in the same order: the sort by key.
+    ///
+    /// # Errors
+    /// As [`Sort::values`]; a payload of another shape or on another device.
+    pub fn with<P: Element>(
+        &self,
+        payload: &DeviceArray<P>,
+    ) -> Result<(DeviceArray<T>, DeviceArray<P>)> {
+        let op = "sort";
+        let rows = self.rows(op)?;
+        let shape = self.input.shape()?;
+        if payload.shape() != shape {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "keys of shape {shape:?} and what goes with them of {:?}; each key needs one element",
+                    payload.shape()
+                ),
+            ));
+        }
+        if payload.device() != rows.device() {
+            return Err(Error::new(
+                ErrorKind::DeviceMismatch,
+                op,
+                format!(
+                    "the keys live on {} and what goes with them on {}; copy one with `to_device` first",
+                    rows.device(),
+                    payload.device()
+                ),
+            ));
+        }
+        let moved = payload.permute(&self.order(shape.len(), false))?;
+        let values = copy::contiguous(moved.raw()?)?;
+        let (keys, values) = pairs(op, &rows, self.descending, Some(&values))?;
+        Ok((self.back(keys)?, self.back(values)?))
+    }
+}
+
+/// Sorts of arrays and of expressions.
+macro_rules! sorts {
+    ($($of:ident)*) => {$(
+        impl<T: Element> $of<T> {
+            /// A sort along an axis: ascending or descending, values, indices or both, with a payload.
+            /// See [`Sort`].
+            pub fn sorted(&self, axis: Axis) -> Sort<T> {
+                use crate::expr::IntoExpr;
+                Sort { input: self.into_expr(), axis, descending: false }
+            }
+
+            /// The values in ascending order along an axis, NaNs last. See [`Sort`].
+            ///
+            /// # Errors
+            /// An axis outside the array; out of memory.
+            pub fn sort(&self, axis: Axis) -> Result<DeviceArray<T>> {
+                self.sorted(axis).values()
+            }
+
+            /// Where along an axis the values in ascending order come from. See [`Sort`].
+            ///
+            /// # Errors
+            /// As `sort`.
+            pub fn argsort(&self, axis: Axis) -> Result<DeviceArray<u64>> {
+                self.sorted(axis).indices()
+            }
+        }
+    )*};
+}
+sorts!(DeviceArray Expr);

@@ -1,0 +1,213 @@
+//! `sort`: rows in order, with what goes with them. Kernels: `cl/sort.cl`.
+
+mod api;
+#[cfg(feature = "opencl")]
+pub(crate) mod opencl;
+
+pub use api::Sort;
+
+use super::{Op, run};
+use crate::array::RawArray;
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::element::DType;
+use crate::error::Result;
+use crate::host::sort as host;
+use crate::layout::Layout;
+#[cfg(feature = "opencl")]
+use crate::opencl::ClDevice;
+use std::sync::Arc;
+
+/// By what keys are sorted: the order of their values, floats from −∞ over −0 and 0 to ∞, then every
+/// NaN; or the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub dtype: DType,
+    pub descending: bool,
+}
+
+/// What goes with keys.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    Nothing,
+    /// Positions in the row, as `u32`.
+    Positions,
+    /// Values of an array of the same shape in row-major order.
+    Values(&'a RawArray),
+}
+
+impl Payload<'_> {
+    fn dtype(&self) -> Option<DType> {
+        match self {
+            Payload::Nothing => None,
+            Payload::Positions => Some(DType::U32),
+            Payload::Values(values) => Some(values.dtype),
+        }
+    }
+}
+
+/// The rows, along the last axis, of an array in row-major order, sorted.
+pub(crate) fn keys(op: &'static str, keys: &RawArray, descending: bool) -> Result<RawArray> {
+    let layout = Layout::contiguous(&keys.layout.shape);
+    let mut out = RawArray::alloc(op, keys.device(), &layout, keys.dtype)?;
+    start(op, keys, descending, Payload::Nothing, &mut out, None)?;
+    Ok(RawArray { buffer: Arc::new(out), layout, dtype: keys.dtype })
+}
+
+/// As [`keys`], and what goes with them: values of this array of the same shape in row-major order, or
+/// positions in the row, as `u32`.
+pub(crate) fn pairs(
+    op: &'static str,
+    keys: &RawArray,
+    descending: bool,
+    values: Option<&RawArray>,
+) -> Result<(RawArray, RawArray)> {
+    let layout = Layout::contiguous(&keys.layout.shape);
+    let payload = values.map_or(Payload::Positions, Payload::Values);
+    let dtype = values.map_or(DType::U32, |values| values.dtype);
+    let mut out = RawArray::alloc(op, keys.device(), &layout, keys.dtype)?;
+    let mut loads = RawArray::alloc(op, keys.device(), &layout, dtype)?;
+    start(op, keys, descending, payload, &mut out, Some(&mut loads))?;
+    let made = |buffer, dtype| RawArray { buffer: Arc::new(buffer), layout: layout.clone(), dtype };
+    Ok((made(out, keys.dtype), made(loads, dtype)))
+}
+
+fn start(
+    op: &'static str,
+    keys: &RawArray,
+    descending: bool,
+    payload: Payload<'_>,
+    out: &mut Buffer,
+    loads: Option<&mut Buffer>,
+) -> Result<()> {
+    if keys.layout.len() == 0 {
+        return Ok(());
+    }
+    let len = keys.layout.shape.last().copied().unwrap_or(1);
+    let order = Order { dtype: keys.dtype, descending };
+    let device = keys.device().clone();
+    run(Sorting { op, keys, order, payload, len, out, loads }, &device)
+}
+
+struct Sorting<'a> {
+    op: &'static str,
+    keys: &'a RawArray,
+    order: Order,
+    payload: Payload<'a>,
+    /// Of a row.
+    len: usize,
+    out: &'a mut Buffer,
+    loads: Option<&'a mut Buffer>,
+}
+
+/// The bits of a float as an unsigned integer in the order of [`Order`].
+macro_rules! order_float {
+    ($bits:expr, $T:ty, $infinity:expr) => {{
+        let bits: $T = $bits;
+        let sign = 1 << (<$T>::BITS - 1);
+        match bits & !sign > $infinity {
+            true => <$T>::MAX,
+            false if bits & sign != 0 => !bits,
+            false => bits | sign,
+        }
+    }};
+}
+
+impl Sorting<'_> {
+    fn of<K: host::Key, P: Copy + Default + Send + Sync>(
+        self,
+        order: impl Fn(K) -> K + Sync + Copy,
+    ) {
+        let n = self.keys.layout.len();
+        let Some(block) = self.out.host_mut() else { return };
+        // SAFETY: the result has `n` keys, which nobody else uses; so has the input, which nobody
+        // writes.
+        let keys = unsafe {
+            let from = self.keys.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
+            let from = from.cast::<K>().add(self.keys.layout.offset);
+            let to = block.ptr_mut().cast::<K>();
+            to.copy_from_nonoverlapping(from, n);
+            std::slice::from_raw_parts_mut(to, n)
+        };
+        let mut none = vec![P::default(); if self.loads.is_none() { n } else { 0 }];
+        let mut kept = self.loads;
+        let loads: &mut [P] = match (kept.as_mut().and_then(|loads| loads.host_mut()), self.payload) {
+            (None, _) => &mut none,
+            (Some(block), Payload::Values(values)) => {
+                // SAFETY: as for the keys.
+                unsafe {
+                    let from = values.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
+                    let from = from.cast::<P>().add(values.layout.offset);
+                    let to = block.ptr_mut().cast::<P>();
+                    to.copy_from_nonoverlapping(from, n);
+                    std::slice::from_raw_parts_mut(to, n)
+                }
+            }
+            (Some(block), _) => {
+                // SAFETY: the result has `n` positions of four bytes, which nobody else uses; `P` is
+                // that type.
+                unsafe {
+                    let to = block.ptr_mut();
+                    for i in 0..n {
+                        to.cast::<u32>().add(i).write((i % self.len) as u32);
+                    }
+                    std::slice::from_raw_parts_mut(to.cast::<P>(), n)
+                }
+            }
+        };
+        host::rows(keys, loads, self.len, order);
+    }
+
+    fn by<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
+        match self.payload.dtype().map(DType::size) {
+            None => self.of::<K, ()>(order),
+            Some(1) => self.of::<K, u8>(order),
+            Some(2) => self.of::<K, u16>(order),
+            Some(4) => self.of::<K, u32>(order),
+            Some(_) => self.of::<K, u64>(order),
+        }
+    }
+}
+
+impl Op for Sorting<'_> {
+    type Output = ();
+
+    fn check(&self, _: &Device) -> Result<()> {
+        // Keys are bits, which every device has.
+        Ok(())
+    }
+
+    fn host(self) -> Result<()> {
+        let Order { dtype, descending } = self.order;
+        // Few forms of the loops: what differs between integers is a constant.
+        macro_rules! by {
+            ($T:ty, integer) => {{
+                let sign: $T = if dtype.is_signed() { 1 << (<$T>::BITS - 1) } else { 0 };
+                let flip: $T = if descending { <$T>::MAX } else { 0 } ^ sign;
+                self.by::<$T>(move |k| k ^ flip)
+            }};
+            ($T:ty, $infinity:expr) => {{
+                let (flip, infinity): ($T, $T) = (if descending { <$T>::MAX } else { 0 }, $infinity);
+                self.by::<$T>(move |k| order_float!(k, $T, infinity) ^ flip)
+            }};
+        }
+        match dtype {
+            DType::F16 => by!(u16, 0x7c00),
+            DType::BF16 => by!(u16, 0x7f80),
+            DType::F32 => by!(u32, 0x7f80_0000),
+            DType::F64 => by!(u64, 0x7ff0_0000_0000_0000),
+            _ => match dtype.size() {
+                1 => by!(u8, integer),
+                2 => by!(u16, integer),
+                4 => by!(u32, integer),
+                _ => by!(u64, integer),
+            },
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<()> {
+        opencl::launch(self, device)
+    }
+}
