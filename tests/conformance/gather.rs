@@ -41,19 +41,19 @@ fn takes<T: Sample, I: IndexElement + Sample>(device: &Device, seed: u64) {
     let many: &[usize] = if device.is_host() { &[0, 1, 3, 1025, 40_000] } else { &[1, 1023, 2051] };
     for &n in many {
         let i = random_indices::<I>(&mut rng, &[n], a.len());
-        assert_same(&x.take(&on(device, &i)).unwrap(), &oracle::take(&a.view(), &i.view()));
+        assert_same(&x.take(on(device, &i)).unwrap(), &oracle::take(&a.view(), &i.view()));
     }
     let i = random_indices::<I>(&mut rng, &[2, 3], a.len());
-    assert_same(&x.take(&on(device, &i)).unwrap(), &oracle::take(&a.view(), &i.view()));
+    assert_same(&x.take(on(device, &i)).unwrap(), &oracle::take(&a.view(), &i.view()));
     for axis in axes(device, seed) {
         let i = random_indices::<I>(&mut rng, &[4, 2], a.shape()[axis]);
         let want = oracle::take_axis(&a.view(), axis, &i.view());
-        assert_same(&x.take_axis(Axis(axis), &on(device, &i)).unwrap(), &want);
+        assert_same(&x.take_axis(Axis(axis), on(device, &i)).unwrap(), &want);
         let mut shape = a.shape().to_vec();
         shape[axis] = 3;
         let i = random_indices::<I>(&mut rng, &shape, a.shape()[axis]);
         let want = oracle::take_along_axis(&a.view(), axis, &i.view());
-        assert_same(&x.take_along_axis(Axis(axis), &on(device, &i)).unwrap(), &want);
+        assert_same(&x.take_along_axis(Axis(axis), on(device, &i)).unwrap(), &want);
     }
 }
 
@@ -83,7 +83,7 @@ on_every_device!(rows_by_index, |device| {
             let (y, b) =
                 (x.slice(s![.., skip..skip + width]).unwrap(), a.slice(s![.., skip..skip + width]));
             let want = oracle::take_axis(&b.into_dyn(), 0, &i.view());
-            assert_same(&y.take_axis(Axis(0), &on(device, &i)).unwrap(), &want);
+            assert_same(&y.take_axis(Axis(0), on(device, &i)).unwrap(), &want);
         }
     }
 });
@@ -104,7 +104,7 @@ on_every_device!(views_and_expressions, |device| {
         assert_same(&y.take_axis(Axis(axis), &j).unwrap(), &want);
     }
     let i = random_indices::<i32>(&mut rng, &[30], b.len());
-    assert_same(&y.take(&on(device, &i)).unwrap(), &oracle::take(&b, &i.view()));
+    assert_same(&y.take(on(device, &i)).unwrap(), &oracle::take(&b, &i.view()));
     // Computed on the way; and one index.
     let n = b.len() as i32;
     let want = oracle::take(&b, &i.mapv(|i| (i * 3) % n).view());
@@ -113,13 +113,13 @@ on_every_device!(views_and_expressions, |device| {
     // Along an axis lengths broadcast both ways.
     let i = random_indices::<i32>(&mut rng, &[1, 4, 10], 8);
     let want = oracle::take_along_axis(&a.view(), 1, &i.broadcast(IxDyn(&[6, 4, 10])).unwrap());
-    assert_same(&x.take_along_axis(Axis(1), &on(device, &i)).unwrap(), &want);
+    assert_same(&x.take_along_axis(Axis(1), on(device, &i)).unwrap(), &want);
     let row = x.slice(s![.., 2..3, ..]).unwrap();
     let i = random_indices::<i32>(&mut rng, &[6, 8, 2], 10);
     let wide = a.slice(s![.., 2..3, ..]);
     let want =
         oracle::take_along_axis(&wide.broadcast((6, 8, 10)).unwrap().into_dyn(), 2, &i.view());
-    assert_same(&row.take_along_axis(Axis(2), &on(device, &i)).unwrap(), &want);
+    assert_same(&row.take_along_axis(Axis(2), on(device, &i)).unwrap(), &want);
 });
 
 on_every_device!(nothing_to_take, |device| {
@@ -127,7 +127,7 @@ on_every_device!(nothing_to_take, |device| {
     let none = on(device, &Array1::<u32>::zeros(0));
     assert_eq!(x.take(&none).unwrap().shape(), [0]);
     assert_eq!(x.take_axis(Axis(0), &none).unwrap().shape(), [0, 3]);
-    assert_eq!(x.take_axis(Axis(1), &on(device, &arr1(&[2u32]))).unwrap().shape(), [0, 1]);
+    assert_eq!(x.take_axis(Axis(1), on(device, &arr1(&[2u32]))).unwrap().shape(), [0, 1]);
     let words = ["length 0", "[0, 3]"];
     assert_error(x.take_axis(Axis(0), 0u32), ErrorKind::Index, "take_axis", &words);
     let mut y = x.clone();
@@ -146,34 +146,34 @@ fn assert_outside<T: clan::Element>(got: Result<DeviceArray<T>, Error>, op: &str
 on_every_device!(indices_outside, |device| {
     let x = on(device, &counted::<f32>(&[4, 25]));
     let mut i = Array1::<i32>::zeros(3000);
-    let good = x.take(&on(device, &i)).unwrap();
+    let good = x.take(on(device, &i)).unwrap();
     (i[2999], i[1700], i[2500]) = (100, -101, 7000);
     let words = ["index -101,", "position 1700 ", "100 elements", "from -100 to 99"];
-    assert_outside(x.take(&on(device, &i)), "take", &words);
+    assert_outside(x.take(on(device, &i)), "take", &words);
     // What is computed after an error was told is as good as ever, and so is what was before.
     assert_same(&good, &Array1::<f32>::zeros(3000));
     i.fill(-100);
-    assert_same(&x.take(&on(device, &i)).unwrap(), &Array1::<f32>::zeros(3000));
+    assert_same(&x.take(on(device, &i)).unwrap(), &Array1::<f32>::zeros(3000));
     // Rows: the position is that among the indices, not among the elements moved.
     let rows = arr2(&[[0i64, 3], [-4, 4], [9, 9]]);
     let words = ["index 4,", "position 3 ", "axis 0 of length 4", "from -4 to 3"];
-    assert_outside(x.take_axis(Axis(0), &on(device, &rows)), "take_axis", &words);
+    assert_outside(x.take_axis(Axis(0), on(device, &rows)), "take_axis", &words);
     let columns = arr1(&[0u64, 24, u64::MAX, 25]);
     let words = [&*format!("index {}, at position 2 ", u64::MAX), "axis 1 of length 25", "from 0"];
-    assert_outside(x.take_axis(Axis(1), &on(device, &columns)), "take_axis", &words);
+    assert_outside(x.take_axis(Axis(1), on(device, &columns)), "take_axis", &words);
     let along = arr2(&[[0u32], [1], [2], [25]]);
     assert_outside(
-        x.take_along_axis(Axis(1), &on(device, &along)),
+        x.take_along_axis(Axis(1), on(device, &along)),
         "take_along_axis",
         &["index 25,", "position 3 "],
     );
     // All of them.
     let all = Array1::<u32>::from_elem(5000, 100);
     let words = ["index 100,", "position 0 ", "from 0 to 99"];
-    assert_outside(x.take(&on(device, &all)), "take", &words);
+    assert_outside(x.take(on(device, &all)), "take", &words);
     // A mistake shows in what was made of it, also when it is known, and in nothing else.
-    let bad = [555i32, 777].map(|i| x.take(&on(device, &arr1(&[1, i]))));
-    let fine = (x.take(&on(device, &arr1(&[2i32]))).unwrap() + 1.0).eval().unwrap();
+    let bad = [555i32, 777].map(|i| x.take(on(device, &arr1(&[1, i]))));
+    let fine = (x.take(on(device, &arr1(&[2i32]))).unwrap() + 1.0).eval().unwrap();
     for (bad, index) in bad.into_iter().zip(["index 555,", "index 777,"]) {
         let Ok(bad) = bad else {
             assert_outside(bad, "take", &[index]);
@@ -189,7 +189,7 @@ on_every_device!(indices_outside, |device| {
     }
     assert_same(&fine, &arr1(&[3f32]));
     // A long chain, each link with indices of its own.
-    let mut chain = x.take(&on(device, &arr1(&[3i32, 100]))).unwrap_or_else(|_| fine.clone());
+    let mut chain = x.take(on(device, &arr1(&[3i32, 100]))).unwrap_or_else(|_| fine.clone());
     for _ in 0..40 {
         chain = (&chain + x.take(0u32).unwrap()).eval().unwrap();
     }

@@ -15,11 +15,11 @@ fn puts<T: Sample, I: IndexElement + Sample>(device: &Device, seed: u64) {
         let (mut x, mut want) = (on(device, &a), a.clone());
         let i = random_indices::<I>(&mut rng, &[n], a.len());
         let v = random::<T>(&mut rng, &[n]);
-        x.put(&on(device, &i), &on(device, &v)).unwrap();
+        x.put(on(device, &i), on(device, &v)).unwrap();
         oracle::put(&mut want, None, &i.view(), &v.view(), |_, new| new);
         assert_same(&x, &want);
         let one = T::random(&mut rng);
-        x.put(&on(device, &i), one).unwrap();
+        x.put(on(device, &i), one).unwrap();
         oracle::put(
             &mut want,
             None,
@@ -35,14 +35,14 @@ fn puts<T: Sample, I: IndexElement + Sample>(device: &Device, seed: u64) {
         shape[axis] = 4;
         let i = random_indices::<I>(&mut rng, &shape, a.shape()[axis]);
         let v = random::<T>(&mut rng, &shape);
-        x.put_along_axis(Axis(axis), &on(device, &i), &on(device, &v)).unwrap();
+        x.put_along_axis(Axis(axis), on(device, &i), on(device, &v)).unwrap();
         oracle::put(&mut want, Some((axis, true)), &i.view(), &v.view(), |_, new| new);
         assert_same(&x, &want);
         // Whole sub-arrays, some of them more than once.
         let i = random_indices::<I>(&mut rng, &[9], a.shape()[axis]);
         shape[axis] = 9;
         let v = random::<T>(&mut rng, &shape);
-        x.scatter(&on(device, &i)).axis(Axis(axis)).put(&on(device, &v)).unwrap();
+        x.scatter(on(device, &i)).axis(Axis(axis)).put(on(device, &v)).unwrap();
         oracle::put(&mut want, Some((axis, false)), &i.view(), &v.view(), |_, new| new);
         assert_same(&x, &want);
     }
@@ -156,10 +156,10 @@ on_every_device!(integers_wrap_and_carry, |device| {
     let mut want = [1u64, u64::MAX, 0];
     i.iter().zip(&v).for_each(|(&i, &v)| want[i as usize] = want[i as usize].wrapping_add(v));
     let mut x = on(device, &arr1(&[1u64, u64::MAX, 0]));
-    x.scatter_add(&on(device, &i), &on(device, &v)).unwrap();
+    x.scatter_add(on(device, &i), on(device, &v)).unwrap();
     assert_eq!(x.to_vec().unwrap(), want);
     let mut x = on(device, &arr1(&[100i8, -100]));
-    x.scatter_add(&on(device, &arr1(&[0i32, 1, 0, 1])), &on(device, &arr1(&[100i8, -100, 3, 0])))
+    x.scatter_add(on(device, &arr1(&[0i32, 1, 0, 1])), on(device, &arr1(&[100i8, -100, 3, 0])))
         .unwrap();
     assert_eq!(x.to_vec().unwrap(), [100i8.wrapping_add(103), (-100i8).wrapping_sub(100)]);
 });
