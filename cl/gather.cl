@@ -64,13 +64,15 @@ void gather(__global clan_word* restrict out, __global const clan_word* restrict
   }
   // The last ones, or the search for the first index outside.
   if (!whole || !inside) {
+    uint outside = 0xffffffffu;
     for (uint r = 0; r < CLAN_UNROLL * CLAN_VEC; r++) {
       const clan_ix i = begin + r / CLAN_VEC * stride + r % CLAN_VEC;
       if (i < n) {
         const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
         if (!whole) out[i] = in[CLAN_BASE_AT(i) + (clan_off)(key < len ? key : 0) * step];
-        if (key >= len) CLAN_NOTE(first, (uint)(i - first));
+        if (key >= len) outside = min(outside, (uint)(i - first));
       }
     }
+    if (outside != 0xffffffffu) CLAN_NOTE(first, outside);
   }
 }

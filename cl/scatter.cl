@@ -269,17 +269,19 @@ void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_i
   }
   // The last ones, or the search for the first index outside.
   if (!whole || !inside) {
+    uint outside = 0xffffffffu;
     for (uint r = 0; r < CLAN_UNROLL * CLAN_VEC; r++) {
       const clan_ix i = begin + r / CLAN_VEC * stride + r % CLAN_VEC;
       if (i < n) {
         const clan_key key = clan_key_of(clan_at(i CLAN_ARGS), len);
         if (key >= len) {
-          CLAN_NOTE(first, (uint)(i - first));
+          outside = min(outside, (uint)(i - first));
         } else if (!whole) {
           CLAN_DO(i, CLAN_BASE_AT(i) + (clan_off)key * step, CLAN_LOAD(i));
         }
       }
     }
+    if (outside != 0xffffffffu) CLAN_NOTE(first, outside);
   }
 }
 #endif

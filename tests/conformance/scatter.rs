@@ -58,6 +58,15 @@ on_every_device!(the_last_value_stays, |device| {
     }
 });
 
+on_every_device!(few_values_for_many_places, |device| {
+    let mut x = on(device, &Array1::<u16>::zeros(5000));
+    let (i, v) = (arr1(&[4999i32, 3, -1, 3]), arr1(&[1u16, 2, 3, 4]));
+    x.put(on(device, &i), on(device, &v)).unwrap();
+    let mut want = Array1::<u16>::zeros(5000);
+    (want[4999], want[3]) = (3, 4);
+    assert_same(&x, &want);
+});
+
 on_every_device!(others_keep_what_they_see, |device| {
     let a = counted::<i32>(&[5, 6]);
     let mut x = on(device, &a);

@@ -24,11 +24,14 @@ impl<'a> Kernel<'a> {
         Kernel { indexed, input, point, size }
     }
 
+    /// H200, 2^28 f32 by random `u32`, 10^9 elements a second: `take` with vectors, unroll 1 / 2 / 4, 35.9 /
+    /// 35.8 / 35.6, without, 2 / 4 / 8, 36.0 / 35.9 / 35.6; `scatter_add` to 2^20 places 94.9 to 95.7,
+    /// whatever it is.
     fn point(device: &ClDevice, vec: usize) -> Point {
         let unroll = match (device.launch_kind, vec) {
             (DeviceKind::Cpu, _) => 1,
             (_, 1) => 4,
-            _ => 2,
+            _ => 1,
         };
         Point { unroll, ..device.point }
     }

@@ -86,11 +86,17 @@ fn put(op: Store<'_>, device: &ClDevice, on: &Device, size: usize) -> Result<()>
     let times = size / op.dtype.size();
     let kernel = kernel_of(&op, device, size, times);
     let step = |act| program(&op, device, &kernel, [act, 0], word(size), 0);
-    let [clear, claim, put] = [step(CLEAR)?, step(CLAIM)?, step(PUT)?];
-    let claims = Buffer::new(on, op.places * 4)?;
+    let [claim, put] = [step(CLAIM)?, step(PUT)?];
+    // Zeros everywhere cost less than zeros at random places, unless these are few.
+    let few = op.indexed.count() < op.places / 8;
+    let clear = if few { Some(step(CLEAR)?) } else { None };
     let wide = kernel.input.wide;
     kernel.launches(device, on, op.most, |slot, range| {
-        for program in [&clear, &claim] {
+        let claims = match few {
+            true => Arc::new(Buffer::new(on, op.places * 4)?),
+            false => crate::DeviceArray::<u32>::zeros(on, op.places)?.raw()?.buffer.clone(),
+        };
+        for program in clear.iter().chain([&claim]) {
             let mut launch = Launch::new(device, program, op.op, "scatter")?;
             launch.output(&claims)?;
             codegen::bind_offset(&mut launch, op.origin as isize, wide)?;
