@@ -81,7 +81,8 @@ typedef union {
 #define CLAN_ARRIVED(j) (16 * (j))      // call in which member j last arrived
 #define CLAN_LEFT(j) (16 * (16 + (j)))  // and last left
 #define CLAN_DONE 512                   // groups of this call that are done; 32 bits
-#define CLAN_STATUS 528                 // 0, or a call in which somebody gave up
+#define CLAN_STATUS 528                 // 0, or a call in which somebody gave up, and from bit 56 on
+                                        // the number, counted from 1, of a member who had not come
 #define CLAN_MET(j, g) (1024 + 256 * (j) + (g)) // round that group g of member j has handed over
 #define CLAN_SLOTS 5120                 // from here on slots for short calls
 
@@ -144,10 +145,13 @@ static inline int clan_wait(clan_flag mine, const uint flag, const ulong call,
 
 // Gives up, and with it all later calls of all members: a member that comes late must not touch what
 // others have stopped to keep for it.
-static inline void clan_give_up(clan_flag const* control, clan_flag mine, const ulong call) {
+static inline void clan_give_up(clan_flag const* control, clan_flag mine, const ulong call,
+                                const uint missing) {
   if (mine[CLAN_STATUS] != 0) return;
 #pragma unroll
-  for (uint j = 0; j < CLAN_MEMBERS; j++) control[j][CLAN_STATUS] = call;
+  for (uint j = 0; j < CLAN_MEMBERS; j++) {
+    control[j][CLAN_STATUS] = call | (ulong)(missing + 1) << 56;
+  }
 }
 
 #define CLAN_IN_PARAM(j) __global clan_t *in##j, const ulong in##j##_at,
@@ -173,7 +177,7 @@ static inline int clan_arrive(clan_flag const* control, clan_flag mine, const ui
     if (w == j && j != me) {
       if (get_group_id(0) == 0) clan_publish(control[j] + CLAN_ARRIVED(me), call);
       if (!clan_wait(mine, CLAN_ARRIVED(j), call, patience)) {
-        clan_give_up(control, mine, call);
+        clan_give_up(control, mine, call, j);
         *go = 0;
       }
     }
@@ -182,13 +186,11 @@ static inline int clan_arrive(clan_flag const* control, clan_flag mine, const ui
   return *go != 0;
 }
 
-// Tells the others that this member is done, and stays until they are: the queue goes on when nobody
-// touches this member's memory any more. The last group does it for all.
-static inline void clan_leave(clan_flag const* control, clan_flag mine, const uint me,
-                              const ulong call, const ulong patience, __local uint* go) {
-  const uint w = get_local_id(0);
+// Whether this group is the last one of the kernel to be done, in a call that a member does not end
+// before the others have left.
+static inline int clan_is_last(clan_flag mine, __local uint* go) {
   barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-  if (w == 0) {
+  if (get_local_id(0) == 0) {
     clan_fence();
     const uint before = atomic_inc((volatile __global uint*)(mine + CLAN_DONE));
     *go = before + 1 == get_num_groups(0);
@@ -198,12 +200,26 @@ static inline void clan_leave(clan_flag const* control, clan_flag mine, const ui
     }
   }
   barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-  if (*go == 0) return;
+  return *go != 0;
+}
+
+// Tells a member that this one is done, and stays until it is.
+static inline void clan_part_from(clan_flag const* control, clan_flag theirs, clan_flag mine,
+                                  const uint me, const uint j, const ulong call,
+                                  const ulong patience) {
+  clan_publish(theirs + CLAN_LEFT(me), call);
+  if (!clan_wait(mine, CLAN_LEFT(j), call, patience)) clan_give_up(control, mine, call, j);
+}
+
+// Tells the others that this member is done, and stays until they are: the queue goes on when nobody
+// touches this member's memory any more. The last group does it for all.
+static inline void clan_leave(clan_flag const* control, clan_flag mine, const uint me,
+                              const ulong call, const ulong patience, __local uint* go) {
+  if (!clan_is_last(mine, go)) return;
 #pragma unroll
   for (uint j = 0; j < CLAN_MEMBERS; j++) {
-    if (w == j && j != me) {
-      clan_publish(control[j] + CLAN_LEFT(me), call);
-      if (!clan_wait(mine, CLAN_LEFT(j), call, patience)) clan_give_up(control, mine, call);
+    if (get_local_id(0) == j && j != me) {
+      clan_part_from(control, control[j], mine, me, j, call, patience);
     }
   }
 }
@@ -374,23 +390,20 @@ void peer_exchange(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_OUT_
 }
 #endif
 
-#if CLAN_WANTS(4)
-// Blocks for each other through windows, for memory that others do not reach: member j is sent sent_j
-// elements from in + from_j, and the got_j elements that come from it go to out + to_j. With `fold`,
-// what comes is combined with the own block instead, into out + to of this member. All of it in
-// rounds: a group fills its windows at the other members, tells them, waits for theirs, and empties
-// its own. Two sets of windows are used in turn. Nobody can fill a window that is still being emptied: it
-// has seen the owner hand over the next round, and that comes after emptying.
+#if CLAN_WANTS(4) || CLAN_WANTS(6)
+// Windows, for memory that others do not reach, and for long reductions. All of it in rounds: a group
+// fills its windows at the other members, tells them, waits for theirs, and empties its own. Two sets
+// of windows are used in turn. Nobody can fill a window that is still being emptied: it has seen the
+// owner hand over the next round, and that comes after emptying.
 //
 // The arguments of the members begin with this one, so that each first sends to another one.
-#define CLAN_PASS_PARAM(k)                                                                         \
-  __global ulong *control##k, __global CLAN_LINE *window##k, const ulong from##k,                  \
-      const ulong sent##k, const ulong to##k, const ulong got##k,
+//
+// A group's windows lie at the same place whatever a line is: the next call may begin with another type
+// while a member still empties those of this one.
+#define CLAN_STRIDE (CLAN_WINDOW * (16 / sizeof(CLAN_LINE)))
 #define CLAN_WINDOW_VALUE(k) window##k,
 #define CLAN_FROM_VALUE(k) from##k,
 #define CLAN_SENT_VALUE(k) sent##k,
-#define CLAN_TO_VALUE(k) to##k,
-#define CLAN_GOT_VALUE(k) got##k,
 #ifndef CLAN_PASS_UNROLL
 #define CLAN_PASS_UNROLL 4
 #endif
@@ -408,7 +421,8 @@ static inline void clan_lines(__global CLAN_LINE* to, __global CLAN_LINE* from, 
   for (; i < n; i += CLAN_GROUP) to[i] = from[i];
 }
 
-// The part of a block of n lines that a group sends or gets in a round: where it begins, and `*count`.
+// The part of a block of n lines that a group sends or gets in a round: where it begins, and
+// `*count`.
 static inline ulong clan_part(const ulong n, const uint round, ulong* count) {
   const ulong groups = get_num_groups(0), g = get_group_id(0);
   const ulong lo = n / groups * g + min(n % groups, g);
@@ -417,6 +431,74 @@ static inline ulong clan_part(const ulong n, const uint round, ulong* count) {
   *count = skip < len ? min(len - skip, (ulong)CLAN_WINDOW) : 0;
   return lo + skip;
 }
+
+// Sends a round's part of every other member's block.
+static inline void clan_fill(__global CLAN_LINE* const* window, const ulong set, const uint me,
+                             __global clan_t* in, const ulong* from, const ulong* sent,
+                             const uint round) {
+  ulong count;
+#pragma unroll
+  for (uint k = 1; k < CLAN_MEMBERS; k++) {
+    const ulong at = clan_part(sent[k] / CLAN_PARTS, round, &count);
+    clan_lines(window[k] + (set + me) * CLAN_STRIDE, (__global CLAN_LINE*)(in + from[k]) + at,
+               count);
+  }
+}
+
+// Tells the others that their windows are full, and waits until all own ones are. False for the whole
+// group when one did not come.
+static inline int clan_meet(clan_flag const* control, const uint me, const ulong number,
+                            const ulong patience, __local uint* go) {
+  clan_flag const mine = control[0];
+  const uint w = get_local_id(0), g = get_group_id(0);
+  barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+#pragma unroll
+  for (uint k = 1; k < CLAN_MEMBERS; k++) {
+    const uint j = (me + k) % CLAN_MEMBERS;
+    if (w == k) {
+      clan_fence();
+      clan_publish(control[k] + CLAN_MET(me, g), number);
+      if (!clan_wait(mine, CLAN_MET(j, g), number, patience)) {
+        clan_give_up(control, mine, number, j);
+        *go = 0;
+      }
+    }
+  }
+  barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+  return *go != 0;
+}
+
+// A line of this member and what the others sent to go with it, combined.
+static inline CLAN_LINE clan_fold(__global CLAN_LINE* kept, __global CLAN_LINE* window,
+                                  const ulong set, const uint me, const ulong i) {
+  clan_line v[CLAN_MEMBERS], r;
+#pragma unroll
+  for (uint j = 0; j < CLAN_MEMBERS; j++) {
+    v[j].whole = j == me ? kept[i] : window[(set + j) * CLAN_STRIDE + i];
+  }
+#pragma unroll
+  for (uint p = 0; p < CLAN_PARTS; p++) {
+    clan_c sum = CLAN_GET(v[0].part, p);
+#pragma unroll
+    for (uint j = 1; j < CLAN_MEMBERS; j++) {
+      const clan_c next = CLAN_GET(v[j].part, p);
+      sum = clan_combine(sum, next);
+    }
+    CLAN_SET(r.part, p, sum);
+  }
+  return r.whole;
+}
+#endif
+
+#if CLAN_WANTS(4)
+// Blocks for each other through windows: member j is sent sent_j elements from in + from_j, and the
+// got_j elements that come from it go to out + to_j. With `fold`, what comes is combined with the own
+// block instead, into out + to of this member.
+#define CLAN_PASS_PARAM(k)                                                                         \
+  __global ulong *control##k, __global CLAN_LINE *window##k, const ulong from##k,                  \
+      const ulong sent##k, const ulong to##k, const ulong got##k,
+#define CLAN_TO_VALUE(k) to##k,
+#define CLAN_GOT_VALUE(k) got##k,
 
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, const ulong out0_at,
@@ -431,58 +513,23 @@ void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, 
   const ulong sent[CLAN_MEMBERS] = {CLAN_EACH(CLAN_SENT_VALUE)};
   const ulong to[CLAN_MEMBERS] = {CLAN_EACH(CLAN_TO_VALUE)};
   const ulong got[CLAN_MEMBERS] = {CLAN_EACH(CLAN_GOT_VALUE)};
-  clan_flag const mine = control0;
-  const uint w = get_local_id(0), g = get_group_id(0);
-  if (w == 0) go = mine[CLAN_STATUS] == 0;
+  const uint w = get_local_id(0);
+  if (w == 0) go = control0[CLAN_STATUS] == 0;
   barrier(CLK_LOCAL_MEM_FENCE);
   if (go == 0) return;
   barrier(CLK_LOCAL_MEM_FENCE);
   ulong count;
   for (uint round = 0; round < rounds; round++) {
     const ulong number = first + round;
-    const ulong set = ((ulong)g * 2 + (number & 1)) * CLAN_MEMBERS;
-#pragma unroll
-    for (uint k = 1; k < CLAN_MEMBERS; k++) {
-      const ulong at = clan_part(sent[k] / CLAN_PARTS, round, &count);
-      clan_lines(window[k] + (set + me) * CLAN_WINDOW, (__global CLAN_LINE*)(in + from[k]) + at,
-                 count);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-#pragma unroll
-    for (uint k = 1; k < CLAN_MEMBERS; k++) {
-      const uint j = (me + k) % CLAN_MEMBERS;
-      if (w == k) {
-        clan_fence();
-        clan_publish(control[k] + CLAN_MET(me, g), number);
-        if (!clan_wait(mine, CLAN_MET(j, g), number, patience)) {
-          clan_give_up(control, mine, number);
-          go = 0;
-        }
-      }
-    }
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-    if (go == 0) return;
+    const ulong set = ((ulong)get_group_id(0) * 2 + (number & 1)) * CLAN_MEMBERS;
+    clan_fill(window, set, me, in, from, sent, round);
+    if (!clan_meet(control, me, number, patience, &go)) return;
     const ulong own = clan_part(got[0] / CLAN_PARTS, round, &count);
     __global CLAN_LINE* const kept = (__global CLAN_LINE*)(in + from[0]) + own;
     __global CLAN_LINE* const result = (__global CLAN_LINE*)(out + to[0]) + own;
     if (fold) {
       for (ulong i = w; i < count; i += CLAN_GROUP) {
-        clan_line v[CLAN_MEMBERS], r;
-#pragma unroll
-        for (uint j = 0; j < CLAN_MEMBERS; j++) {
-          v[j].whole = j == me ? kept[i] : window[0][(set + j) * CLAN_WINDOW + i];
-        }
-#pragma unroll
-        for (uint p = 0; p < CLAN_PARTS; p++) {
-          clan_c sum = CLAN_GET(v[0].part, p);
-#pragma unroll
-          for (uint j = 1; j < CLAN_MEMBERS; j++) {
-            const clan_c next = CLAN_GET(v[j].part, p);
-            sum = clan_combine(sum, next);
-          }
-          CLAN_SET(r.part, p, sum);
-        }
-        result[i] = r.whole;
+        result[i] = clan_fold(kept, window[0], set, me, i);
       }
     } else {
       if (kept != result) clan_lines(result, kept, count);
@@ -491,10 +538,61 @@ void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, 
         const uint j = (me + k) % CLAN_MEMBERS;
         const ulong at = clan_part(got[k] / CLAN_PARTS, round, &count);
         clan_lines((__global CLAN_LINE*)(out + to[k]) + at,
-                   window[0] + (set + j) * CLAN_WINDOW, count);
+                   window[0] + (set + j) * CLAN_STRIDE, count);
       }
     }
     // Everybody has read before the next round is handed over: see the barrier there.
+  }
+}
+#endif
+
+#if CLAN_WANTS(6)
+// A long all_reduce in arrays that all members reach, in one: of every share, `sent` elements from
+// `from` on, others send what they have through windows to its owner, who combines it and stores the
+// result with all. Stores alone are faster than loads beside stores, and since groups are in
+// different rounds, wires are busy all the time. A line is stored with a member after it has sent its own
+// of the same place: so `in` may be `out`.
+#define CLAN_WHOLE_PARAM(k)                                                                        \
+  __global ulong *control##k, __global CLAN_LINE *window##k, __global clan_t *out##k,              \
+      const ulong out##k##_at, const ulong from##k, const ulong sent##k,
+
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void peer_combine_long(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_WHOLE_PARAM)
+                       const uint me, const uint rounds, const ulong first, const ulong call,
+                       const ulong patience) {
+  __local uint go;
+  __global clan_t* const in = in0 + in0_at;
+  clan_flag const control[CLAN_MEMBERS] = {CLAN_EACH(CLAN_CONTROL_VALUE)};
+  __global CLAN_LINE* const window[CLAN_MEMBERS] = {CLAN_EACH(CLAN_WINDOW_VALUE)};
+  __global clan_t* const out[CLAN_MEMBERS] = {CLAN_EACH(CLAN_OUT_VALUE)};
+  const ulong from[CLAN_MEMBERS] = {CLAN_EACH(CLAN_FROM_VALUE)};
+  const ulong sent[CLAN_MEMBERS] = {CLAN_EACH(CLAN_SENT_VALUE)};
+  const uint w = get_local_id(0);
+  if (w == 0) go = control0[CLAN_STATUS] == 0;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (go == 0) return;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  ulong count;
+  for (uint round = 0; round < rounds; round++) {
+    const ulong number = first + round;
+    const ulong set = ((ulong)get_group_id(0) * 2 + (number & 1)) * CLAN_MEMBERS;
+    clan_fill(window, set, me, in, from, sent, round);
+    if (!clan_meet(control, me, number, patience, &go)) return;
+    const ulong own = clan_part(sent[0] / CLAN_PARTS, round, &count);
+    __global CLAN_LINE* const kept = (__global CLAN_LINE*)(in + from[0]) + own;
+    for (ulong i = w; i < count; i += CLAN_GROUP) {
+      const CLAN_LINE sum = clan_fold(kept, window[0], set, me, i);
+#pragma unroll
+      for (uint k = 0; k < CLAN_MEMBERS; k++) {
+        ((__global CLAN_LINE*)(out[k] + from[0]))[own + i] = sum;
+      }
+    }
+  }
+  if (!clan_is_last(control0, &go)) return;
+#pragma unroll
+  for (uint k = 1; k < CLAN_MEMBERS; k++) {
+    const uint j = (me + k) % CLAN_MEMBERS;
+    if (w == k) clan_part_from(control, control[k], control0, me, j, call, patience);
   }
 }
 #endif
@@ -546,7 +644,7 @@ void peer_combine_short(__global clan_t* in0, const ulong in0_at, __global clan_
         ulong a = clan_receive(from), b = clan_receive(from + 1);
         while ((uint)(a >> 32) != call || (uint)(b >> 32) != call) {
           if (CLAN_TICK(start) > patience || mine[CLAN_STATUS] != 0) {
-            clan_give_up(control, mine, call);
+            clan_give_up(control, mine, call, j);
             return;
           }
           a = clan_receive(from);

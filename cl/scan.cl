@@ -57,6 +57,7 @@ typedef float clan_word;
 #define CLAN_DOWN (CLAN_GROUP / CLAN_COLS) // work-items that share a column
 #define CLAN_TILE (CLAN_DOWN * CLAN_EACH)  // elements of a tile along the axis
 #define CLAN_WINDOW (CLAN_DOWN * CLAN_DEPTH)
+#define CLAN_AT_ONCE 8
 #if CLAN_COLS == 1
 #define CLAN_BUFFER (CLAN_GROUP * CLAN_EACH)
 #else
@@ -71,14 +72,15 @@ static inline clan_word clan_join(const clan_word a, const clan_word b) { return
 typedef struct { clan_word s, c; } clan_carry;
 static inline clan_carry clan_first(const clan_word x) { const clan_carry a = {x, 0}; return a; }
 static inline clan_carry clan_push(clan_carry a, const clan_word x) {
-  const clan_word t = a.s + x, b = t - a.s, off = (a.s - (t - b)) + (x - b);
-  // Of an infinite sum the error is NaN.
-  a.c += isnan(off) ? 0 : off;
+  const clan_word t = a.s + x, b = t - a.s;
+  a.c += (a.s - (t - b)) + (x - b);
   a.s = t;
   return a;
 }
-static inline clan_word clan_after(const clan_carry a, const clan_word x) { return a.s + (a.c + x); }
-static inline clan_word clan_whole(const clan_carry a) { return a.s + a.c; }
+// Of an infinite sum the error is NaN.
+static inline clan_word clan_error(const clan_carry a) { return isnan(a.c) ? 0 : a.c; }
+static inline clan_word clan_after(const clan_carry a, const clan_word x) { return a.s + (clan_error(a) + x); }
+static inline clan_word clan_whole(const clan_carry a) { return a.s + clan_error(a); }
 #else
 #define CLAN_PARTS 1
 typedef struct { clan_word s; } clan_carry;
@@ -388,7 +390,16 @@ CLAN_UNROLLED
     if (!waiting) {
       if (y == 0) {
         clan_carry a = known[column];
-        for (uint d = p; d > 0; d--) a = clan_push(a, buffer[(d - 1) * CLAN_COLS + column]);
+        // Everybody waits for this: totals are fetched some at a time.
+        uint d = p;
+        for (; d >= CLAN_AT_ONCE; d -= CLAN_AT_ONCE) {
+          clan_word x[CLAN_AT_ONCE];
+CLAN_UNROLLED
+          for (uint k = 0; k < CLAN_AT_ONCE; k++) x[k] = buffer[(d - 1 - k) * CLAN_COLS + column];
+CLAN_UNROLLED
+          for (uint k = 0; k < CLAN_AT_ONCE; k++) a = clan_push(a, x[k]);
+        }
+        for (; d > 0; d--) a = clan_push(a, buffer[(d - 1) * CLAN_COLS + column]);
         known[column] = a;
         if (base < tile) clan_post_carry(boxes + (base - 1) * CLAN_COLS, apart, a);
       }

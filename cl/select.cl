@@ -13,7 +13,7 @@ typedef uchar clan_t;
 #define CLAN_ARGS , a0
 static inline uchar clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 #ifndef CLAN_TYPED
-typedef uint clan_value;
+typedef uint clan_item;
 #endif
 #endif
 #ifndef CLAN_EACH
@@ -94,8 +94,8 @@ void select_write(__global ulong* restrict out, __global const ulong* ends, cons
                   const clan_ix n CLAN_PARAMS) {
 #else
 #define CLAN_VALUE(i) (values[values_at + (i)])
-void select_write(__global clan_value* restrict out, __global const ulong* ends, const ulong total,
-                  const clan_ix n, __global const clan_value* restrict values,
+void select_write(__global clan_item* restrict out, __global const ulong* ends, const ulong total,
+                  const clan_ix n, __global const clan_item* restrict values,
                   const clan_ix values_at CLAN_PARAMS) {
 #endif
   const clan_ix group = get_group_id(0), from = group * CLAN_TILE;
@@ -143,8 +143,8 @@ void select_write(__global clan_value* restrict out, __global const ulong* ends,
 #ifndef CLAN_POSITIONS
 // Element i becomes that value whose run ends first after i.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void select_runs(__global clan_value* restrict out, __global const ulong* restrict ends, const clan_ix runs,
-                 const clan_ix n, __global const clan_value* restrict values, const clan_ix values_at) {
+void select_runs(__global clan_item* restrict out, __global const ulong* restrict ends, const clan_ix runs,
+                 const clan_ix n, __global const clan_item* restrict values, const clan_ix values_at) {
   const clan_ix i = get_global_id(0);
   if (i >= n) return;
   clan_ix low = 0, high = runs - 1;

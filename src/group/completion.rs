@@ -1,6 +1,7 @@
 //! What a call in the background comes to.
 
 use super::link::Check;
+use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ pub(crate) struct Completion {
     /// When it was called: the deadline counts from here, time in the queue included.
     start: Instant,
     deadline: Duration,
-    /// Of the members' devices.
-    names: Vec<String>,
+    /// The members' devices.
+    members: Vec<Device>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -34,11 +35,12 @@ impl Completion {
     pub fn new(
         op: &'static str,
         deadline: Duration,
-        names: Vec<String>,
+        members: &[Device],
         working: Vec<usize>,
     ) -> Completion {
         let state = Mutex::new(State { working, ..State::default() });
-        Completion { op, start: Instant::now(), deadline, names, state, changed: Condvar::new() }
+        let (members, changed) = (members.to_vec(), Condvar::new());
+        Completion { op, start: Instant::now(), deadline, members, state, changed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -72,7 +74,8 @@ impl Completion {
 
     /// The error as one of a member.
     pub fn blame(&self, member: usize, e: Error) -> Error {
-        e.of_member(self.op, member, self.names.get(member).map_or("?", String::as_str))
+        let name = self.members.get(member).map(ToString::to_string);
+        e.of_member(self.op, member, name.as_deref().unwrap_or("?"))
     }
 
     /// Whose device a worker that serves them all is about to call.

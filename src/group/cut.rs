@@ -81,6 +81,19 @@ fn starts(lens: &[usize]) -> Vec<usize> {
         .collect()
 }
 
+/// Elements of every member's result, where it has one.
+pub(crate) fn results(collective: Collective, p: usize, counts: &Counts) -> Vec<Option<usize>> {
+    use Collective as C;
+    let result = |m: usize| match (collective, counts) {
+        (C::Reduce { root } | C::Gather { root }, counts) => (m == root).then(|| counts.total()),
+        (C::AllGather, counts) => Some(counts.total()),
+        (_, Counts::Whole(n)) => Some(*n),
+        (_, Counts::Blocks(counts)) => Some(counts[m]),
+        (_, Counts::Pairs(rows)) => Some(rows.iter().map(|row| row[m]).sum()),
+    };
+    (0..p).map(result).collect()
+}
+
 fn at(region: Region, offset: usize) -> At {
     At { region, offset }
 }
@@ -88,40 +101,39 @@ fn at(region: Region, offset: usize) -> At {
 impl Cut {
     /// For blocks that are cut from one array that everybody has, or a share of.
     pub fn new(s: &Schedule, counts: &Counts) -> Cut {
+        let result = results(s.collective, s.members, counts);
         match counts {
-            Counts::Whole(n) => Cut::whole(s, *n),
-            Counts::Blocks(counts) => Cut::shares(s, counts),
-            Counts::Pairs(rows) => Cut::pairs(s, rows),
+            Counts::Whole(n) => Cut::whole(s, *n, result),
+            Counts::Blocks(counts) => Cut::shares(s, counts, result),
+            Counts::Pairs(rows) => Cut::pairs(s, rows, result),
         }
     }
 
-    fn whole(s: &Schedule, n: usize) -> Cut {
+    fn whole(s: &Schedule, n: usize, result: Vec<Option<usize>>) -> Cut {
         use Collective as C;
         let p = s.members;
         let lens = aligned(n, s.blocks);
         let offsets = starts(&lens);
-        let receives = |m: usize| match s.collective {
-            C::Reduce { root } => m == root,
-            _ => true,
-        };
         let has = |m: usize| match s.collective {
             C::Broadcast { root } => m == root,
             _ => true,
         };
-        let region = |m| if receives(m) { Region::Result } else { Region::Scratch };
+        let region = |m: usize| match result[m] {
+            Some(_) => Region::Result,
+            None => Region::Scratch,
+        };
         Cut {
             len: vec![lens; p],
             input: (0..p).map(|m| offsets.iter().map(|&o| has(m).then_some(o)).collect()).collect(),
             work: (0..p).map(|m| offsets.iter().map(|&o| at(region(m), o)).collect()).collect(),
-            result: (0..p).map(|m| receives(m).then_some(n)).collect(),
+            result,
         }
     }
 
-    fn shares(s: &Schedule, counts: &[usize]) -> Cut {
+    fn shares(s: &Schedule, counts: &[usize], result: Vec<Option<usize>>) -> Cut {
         use Collective as C;
         let p = s.members;
         let offsets = starts(counts);
-        let total: usize = counts.iter().sum();
         // Whether everybody, or somebody, has all blocks before; else each has its own.
         let input = |m: usize, b: usize| match s.collective {
             C::ReduceScatter => Some(offsets[b]),
@@ -135,21 +147,16 @@ impl Cut {
             _ if m == b => at(Region::Result, 0),
             _ => at(Region::Scratch, offsets[b]),
         };
-        let result = |m: usize| match s.collective {
-            C::AllGather => Some(total),
-            C::Gather { root } => (m == root).then_some(total),
-            _ => Some(counts[m]),
-        };
         Cut {
             len: vec![counts.to_vec(); p],
             input: (0..p).map(|m| (0..p).map(|b| input(m, b)).collect()).collect(),
             work: (0..p).map(|m| (0..p).map(|b| work(m, b)).collect()).collect(),
-            result: (0..p).map(result).collect(),
+            result,
         }
     }
 
     /// Blocks 0 to p − 1 are sent, the next p received, and slots of any content pass through the rest.
-    fn pairs(s: &Schedule, rows: &[Vec<usize>]) -> Cut {
+    fn pairs(s: &Schedule, rows: &[Vec<usize>], result: Vec<Option<usize>>) -> Cut {
         let p = s.members;
         let slot = rows.iter().flatten().copied().max().unwrap_or(0);
         let columns: Vec<Vec<usize>> =
@@ -175,7 +182,7 @@ impl Cut {
             len: (0..p).map(lens).collect(),
             input: (0..p).map(input).collect(),
             work: (0..p).map(work).collect(),
-            result: columns.iter().map(|c| Some(c.iter().sum())).collect(),
+            result,
         }
     }
 }

@@ -8,9 +8,10 @@
 use super::cut::Counts;
 use super::engine::{Job, Stop};
 use super::schedule::Collective;
-use crate::host::eval::SharedOut;
+use crate::host::{eval::SharedOut, past};
 use crate::ops::combine::host_share;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Elements that lie together at all of their members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,15 @@ pub(crate) fn items(collective: Collective, p: usize, counts: &Counts) -> Vec<It
 /// Bytes that a thread combines at a time: all that it touches stays in its caches meanwhile.
 const BLOCK: usize = 32 << 10;
 
+/// Results of so many bytes in all go past the caches, where little of them would stay. All_reduce over
+/// four members of 64 MiB by two cores, in turns, time of the processor, ms: 18.4 to 20, by ordinary
+/// stores 20.8; reading one source after another 23 and 25, and a plain loop that writes one array 10.6.
+const PAST_CACHES: usize = 16 << 20;
+
+/// Where what goes past the caches is combined.
+#[repr(align(64))]
+struct Scratch(MaybeUninit<[u8; BLOCK]>);
+
 /// Memory of the host for one chunk: where it comes from and where it goes.
 pub(crate) struct Chunk<'a> {
     pub sources: &'a [SharedOut],
@@ -109,9 +119,10 @@ impl Chunk<'_> {
         let size = job.size;
         let step = (BLOCK / size).max(1);
         let blocks = self.len.div_ceil(step);
+        let past = self.len * size * self.targets.len() >= PAST_CACHES;
         let one = |b: usize| {
             let (start, end) = (b * step, ((b + 1) * step).min(self.len));
-            self.block(job, start, end - start);
+            self.block(job, start, end - start, past);
         };
         // A few blocks are combined sooner than other threads wake.
         if blocks <= 4 {
@@ -121,37 +132,51 @@ impl Chunk<'_> {
         }
     }
 
-    fn block(&self, job: &Job, start: usize, n: usize) {
+    fn block(&self, job: &Job, start: usize, n: usize, past: bool) {
         let size = job.size;
+        let mut scratch = Scratch(MaybeUninit::uninit());
+        let scratch = SharedOut(scratch.0.as_mut_ptr().cast());
         // SAFETY: `start .. start + n` lies inside every source and target, and targets are apart from
-        // sources and from each other: results are fresh memory, chunks are cut once. Blocks are apart.
+        // sources and from each other: results are fresh memory, chunks are cut once. Blocks are apart,
+        // and `n` elements are no more than a block.
         let at = |memory: SharedOut| SharedOut(unsafe { memory.add(start * size) });
         let copy = |from: SharedOut, to: SharedOut| {
             // SAFETY: as above.
-            unsafe { to.0.copy_from_nonoverlapping(from.0, n * size) }
+            unsafe {
+                match past {
+                    true => past::copy(from.0, to.0, n * size),
+                    false => to.0.copy_from_nonoverlapping(from.0, n * size),
+                }
+            }
         };
-        // What is combined so far: the first source, then the target that needs the least of them.
+        // What is combined so far: the first source, then what was combined for the target that needs the
+        // least of them.
         let mut value = at(self.sources[0]);
         let mut combined = 1;
         // By the number of sources: every target starts from what the one before has.
         for &(after, target) in self.targets {
             let target = at(target);
-            if after == combined {
+            let Some(combine) = job.combine.as_ref().filter(|_| after > combined) else {
                 copy(value, target);
-            } else if let Some(combine) = &job.combine {
-                for &source in &self.sources[combined..after] {
-                    combine.block(value, at(source), target, n);
-                    value = target;
-                }
-                combined = after;
+                continue;
+            };
+            let place = if past { scratch } else { target };
+            if combined == 1 && after >= 4 {
+                let from = [0, 1, 2, 3].map(|k| at(self.sources[k]));
+                combine.block_of_four(from, place, n);
+                (value, combined) = (place, 4);
             }
-            value = target;
-        }
-        if job.divisor > 1
-            && let Some(combine) = &job.combine
-        {
-            for &(_, target) in self.targets {
-                host_share(combine, at(target), n, job.divisor);
+            for &source in &self.sources[combined..after] {
+                combine.block(value, at(source), place, n);
+                value = place;
+            }
+            combined = after;
+            // Of an average all targets have the same sources.
+            if job.divisor > 1 {
+                host_share(combine, place, n, job.divisor);
+            }
+            if past {
+                copy(value, target);
             }
         }
     }

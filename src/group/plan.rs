@@ -83,8 +83,8 @@ struct Draft {
 
 impl Plan {
     /// Without tasks, for what is done by the hub: the results, and who has it without a transfer.
-    pub fn idle(collective: Collective, cut: &Cut) -> Plan {
-        let p = cut.result.len();
+    pub fn idle(collective: Collective, result: Vec<Option<usize>>) -> Plan {
+        let p = result.len();
         let kept = |m: usize| match collective {
             Collective::Broadcast { root } => m == root,
             // That of an exclusive scan is put in its place.
@@ -92,7 +92,7 @@ impl Plan {
             _ => false,
         };
         let kept = (0..p).map(kept).collect();
-        Plan { result: cut.result.clone(), kept, ..Plan::nothing(p) }
+        Plan { result, kept, ..Plan::nothing(p) }
     }
 
     /// Neither tasks nor results.

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Route};
 use super::completion::Completion;
-use super::cut::{Counts, Cut};
+use super::cut::{self, Counts, Cut};
 use super::engine::{Job, Progress, Store};
 use super::explain::class;
 use super::hub::{self, Item};
@@ -75,18 +75,17 @@ impl Group {
         let p = self.len();
         let chosen = algorithm.unwrap_or_else(|| self.choose(collective, counts, size, ordered));
         let mut algorithm = chosen;
-        let any = || Schedule::candidates(collective, p).first().copied();
         // What a link takes needs no schedule either.
-        let through_hub = matches!(chosen, Algorithm::Hub | Algorithm::Peer);
-        if through_hub {
-            // A single member has all it needs; else any schedule tells what the results are.
-            algorithm = any().unwrap_or(Algorithm::Star);
+        if matches!(chosen, Algorithm::Hub | Algorithm::Peer) {
+            if p > 1 {
+                let plan = Plan::idle(collective, cut::results(collective, p, counts));
+                return Ok((chosen, plan, Some(hub::items(collective, p, counts))));
+            }
+            // A single member has all it needs.
+            let any = Schedule::candidates(collective, p).first().copied();
+            algorithm = any.unwrap_or(Algorithm::Star);
         }
         match Schedule::new(collective, algorithm, p) {
-            Some(s) if through_hub && p > 1 => {
-                let plan = Plan::idle(collective, &Cut::new(&s, counts));
-                Ok((chosen, plan, Some(hub::items(collective, p, counts))))
-            }
             Some(s) if s.ordered || !ordered => {
                 Ok((chosen, Plan::new(&s, &Cut::new(&s, counts)), None))
             }
@@ -157,8 +156,8 @@ impl Group {
         }
 
         let working = (0..self.len()).filter(|&m| !plan.of[m].is_empty()).collect();
-        let names = self.members().iter().map(ToString::to_string).collect();
-        let completion = Arc::new(Completion::new(op, self.settings.deadline, names, working));
+        let deadline = self.settings.deadline;
+        let completion = Arc::new(Completion::new(op, deadline, self.members(), working));
         let mine = inputs.iter().flatten().map(|part| part.len()).max().unwrap_or(0);
         let bytes = mine * size;
         let mut stores = Vec::with_capacity(self.len());
@@ -266,9 +265,8 @@ impl Group {
     /// Waits for all workers, and for their devices.
     pub(super) fn fence(&self, op: &'static str) -> Result<()> {
         let p = self.len();
-        let names = self.members().iter().map(ToString::to_string).collect();
         let deadline = self.settings.deadline;
-        let completion = Arc::new(Completion::new(op, deadline, names, (0..p).collect()));
+        let completion = Arc::new(Completion::new(op, deadline, self.members(), (0..p).collect()));
         let store = |device: &Device| Store {
             device: device.clone(),
             input: None,

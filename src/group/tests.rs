@@ -210,6 +210,19 @@ fn many_elements() {
     check(&group, C::AllReduce, 1_000_003, true);
 }
 
+/// Results that are long enough to be stored past the caches.
+#[test]
+fn long_results() {
+    let group = hosts(5).with_algorithm(A::Hub);
+    let n = 1_050_001;
+    for c in [C::AllReduce, C::Scan, C::ExclusiveScan, C::Broadcast { root: 1 }] {
+        check(&group, c, n, false);
+    }
+    let averages = group.all_reduce(&parts(&group, n), ReduceOp::Average).unwrap();
+    let want: Vec<f32> = sums(0..5, n).into_iter().map(|sum| sum / 5.0).collect();
+    assert!(all(&averages.wait().unwrap()).iter().all(|got| *got == want));
+}
+
 /// The OpenCL devices that are there, or none after a word about it.
 fn devices() -> Vec<Device> {
     let devices: Vec<Device> = Device::all().into_iter().filter(|d| !d.is_host()).collect();

@@ -2,6 +2,7 @@
 
 pub(crate) mod eval;
 mod lanes;
+pub(crate) mod past;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod sort;

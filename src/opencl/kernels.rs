@@ -122,6 +122,7 @@ const FAMILIES: &[Family] = &[
             "peer_exchange",
             "peer_pass",
             "peer_combine_short",
+            "peer_combine_long",
         ],
         // The others are but another word for integers, and CPUs' compilers take seconds for each.
         types: |dtype| {
@@ -208,6 +209,7 @@ const SHARED: &[(&str, &str)] = &[
     ("prelude", "src/opencl/codegen.rs"),
     ("index", "src/opencl/notes.rs"),
     ("matmul_mma", "src/ops/matmul/opencl.rs"),
+    ("sort_sweep", "src/ops/sort/sweep.rs"),
     ("ladder", "examples/05_memory_spaces.rs"),
 ];
 

@@ -16,6 +16,7 @@ use crate::host::{maximum, minimum};
 use crate::opencl::{ClDevice, Launch, codegen, program::Program};
 use half::{bf16, f16};
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 /// The kernels' text.
@@ -24,7 +25,16 @@ pub(crate) const SOURCE: &str = include_str!("../../cl/combine.cl");
 
 /// `n` elements from `a` and `b` to `out`, which may be `a` or `b` itself but overlaps them in no
 /// other way.
-type HostLoop = Arc<dyn Fn(*const u8, *const u8, *mut u8, usize) + Send + Sync>;
+type Pair = dyn Fn(*const u8, *const u8, *mut u8, usize) + Send + Sync;
+/// `n` elements of four arrays, the first two first, to `out`, which overlaps none of them.
+type Four = dyn Fn([*const u8; 4], *mut u8, usize) + Send + Sync;
+
+/// An operator's loops on the host.
+#[derive(Clone)]
+struct HostLoop {
+    pair: Arc<Pair>,
+    four: Arc<Four>,
+}
 
 /// An associative operator over elements of one type, for both backends.
 #[derive(Clone)]
@@ -43,7 +53,12 @@ pub(crate) struct Combine {
 impl Combine {
     /// As [`Combining`], of host memory and on this thread.
     pub fn block(&self, a: SharedOut, b: SharedOut, out: SharedOut, n: usize) {
-        (self.host)(a.0, b.0, out.0, n);
+        (self.host.pair)(a.0, b.0, out.0, n);
+    }
+
+    /// As [`Combine::block`], for four arrays at once: memory is faster when all are read together.
+    pub fn block_of_four(&self, from: [SharedOut; 4], out: SharedOut, n: usize) {
+        (self.host.four)(from.map(|p| p.0.cast_const()), out.0, n);
     }
 
     /// The same operator, applied in the order of the members.
@@ -74,7 +89,7 @@ unsafe fn load<T: Element>(from: *const u8) -> T {
 }
 
 /// # Safety
-/// As [`HostLoop`] says.
+/// As [`Pair`] says.
 unsafe fn each<T: Element>(
     f: &impl Fn(T, T) -> T,
     a: *const u8,
@@ -104,9 +119,40 @@ unsafe fn each<T: Element>(
     }
 }
 
+/// # Safety
+/// As [`Four`] says.
+unsafe fn each_of_four<T: Element>(
+    f: &impl Fn(T, T) -> T,
+    from: [*const u8; 4],
+    out: *mut u8,
+    n: usize,
+) {
+    let [a, b, c, d] = from;
+    // SAFETY: all have n elements, and `out` is apart from the others.
+    unsafe {
+        if T::DTYPE == DType::Bool {
+            each(f, a, b, out, n);
+            each(f, out, c, out, n);
+            return each(f, out, d, out, n);
+        }
+        let array = |p: *const u8| std::slice::from_raw_parts(p.cast::<T>(), n);
+        let out = std::slice::from_raw_parts_mut(out.cast::<MaybeUninit<T>>(), n);
+        let rest = array(b).iter().zip(array(c)).zip(array(d));
+        for ((out, &a), ((&b, &c), &d)) in out.iter_mut().zip(array(a)).zip(rest) {
+            out.write(f(f(f(a, b), c), d));
+        }
+    }
+}
+
 fn host_loop<T: Element>(f: impl Fn(T, T) -> T + Send + Sync + 'static) -> HostLoop {
-    // SAFETY: the promise of `HostLoop`, kept by `Combining::host` alone.
-    Arc::new(move |a, b, out, n| unsafe { each(&f, a, b, out, n) })
+    let f = Arc::new(f);
+    let four = f.clone();
+    HostLoop {
+        // SAFETY: the promise of `Pair`, which callers keep.
+        pair: Arc::new(move |a, b, out, n| unsafe { each(&*f, a, b, out, n) }),
+        // SAFETY: that of `Four`.
+        four: Arc::new(move |from, out, n| unsafe { each_of_four(&*four, from, out, n) }),
+    }
 }
 
 /// The loops of the crate's operators: `$wrap` computes in another type.
@@ -442,7 +488,7 @@ pub(crate) fn host_combine(
         let at = start * size;
         // SAFETY: pieces are apart, and inside what the caller gave.
         let (a, b, out) = unsafe { (a.add(at), b.add(at), out.add(at)) };
-        (combine.host)(a, b, out, end - start);
+        (combine.host.pair)(a, b, out, end - start);
     });
 }
 

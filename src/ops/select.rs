@@ -296,7 +296,7 @@ impl Select<'_> {
 pub(crate) fn types(size: usize, positions: bool) -> String {
     let value = ["uchar", "ushort", "uint", "ulong"][size.ilog2() as usize];
     let positions = if positions { "#define CLAN_POSITIONS\n" } else { "" };
-    format!("#define CLAN_TYPED\ntypedef {value} clan_value;\n{positions}")
+    format!("#define CLAN_TYPED\ntypedef {value} clan_item;\n{positions}")
 }
 
 impl<T: Element> DeviceArray<T> {

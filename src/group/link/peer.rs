@@ -10,7 +10,9 @@
 //! [`Team::check`] and every later call tell it.
 
 pub(crate) mod call;
+mod hands;
 mod launch;
+mod long;
 mod note;
 mod pass;
 mod probe;
@@ -22,6 +24,8 @@ use crate::backend::Buffer;
 use crate::device::{Backing, Device};
 use crate::error::{Error, Result};
 use crate::opencl::{ClDevice, Maker, peer::SMALLEST};
+use hands::Hands;
+use ocl::core::Mem;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// GPUs whose memory each of them reaches.
@@ -35,6 +39,11 @@ pub(crate) struct Team {
     window_lines: usize,
     /// Groups of a launch that goes through windows, at most.
     window_groups: usize,
+    /// An all_reduce of so many bytes goes through windows and back in one kernel.
+    long_bytes: usize,
+    /// Members' control blocks as a member sees them.
+    seen_controls: OnceLock<Vec<Vec<Option<Mem>>>>,
+    hands: Hands,
     /// Memory that others fill for this member; see [`pass`].
     windows: OnceLock<Vec<Buffer>>,
     state: Mutex<State>,
@@ -59,6 +68,10 @@ const FLAGS_BYTES: usize = 8 * 5120;
 /// Where a member notes the call that failed: `CLAN_STATUS`.
 const STATUS_AT: usize = 8 * 528;
 
+/// [`Team::long_bytes`]. Four H200, GB/s there and back in one kernel, and by loads beside stores:
+/// 4 MiB 92 and 87, 16 MiB 180 and 166, 64 MiB 219 and 199, 256 MiB 227 and 211.
+const LONG_BYTES: usize = 4 << 20;
+
 /// Most bytes that are combined by sending all to all.
 const SHORT_BYTES: usize = 64 << 10;
 /// Units of eight bytes in a slot for such a call.
@@ -76,11 +89,14 @@ fn opencl(device: &Device) -> Option<&ClDevice> {
     }
 }
 
+fn distinct(devices: &[Device]) -> bool {
+    (1..devices.len()).all(|i| !devices[..i].contains(&devices[i]))
+}
+
 impl Team {
     /// Whether these may be a team; if so, memory that their devices make from now on can be reached.
     pub fn make_reachable(devices: &[Device]) -> bool {
-        let distinct = (1..devices.len()).all(|i| !devices[..i].contains(&devices[i]));
-        if !distinct || !(2..=text::MOST).contains(&devices.len()) {
+        if !distinct(devices) || !(2..=text::MOST).contains(&devices.len()) {
             return false;
         }
         // The kernels' flags need what only NVIDIA's compiler is known to have.
@@ -129,11 +145,17 @@ impl Team {
         let windows = OnceLock::new();
         // 128 MiB of windows a member, or less.
         let (window_lines, window_groups) = ((32768 / devices.len()).min(8192), 128);
+        // Kernels in one queue keep the order of the members.
+        let hands =
+            if distinct(devices) { Hands::new(devices.len()) } else { Hands::with_threads(0) };
         Ok(Team {
             devices: devices.to_vec(),
             controls,
+            seen_controls: OnceLock::new(),
+            hands,
             window_lines,
             window_groups,
+            long_bytes: LONG_BYTES,
             windows,
             state: Mutex::new(state),
         })

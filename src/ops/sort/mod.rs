@@ -3,6 +3,8 @@
 mod api;
 #[cfg(feature = "opencl")]
 pub(crate) mod opencl;
+#[cfg(feature = "opencl")]
+mod sweep;
 
 pub use api::Sort;
 

@@ -1,6 +1,6 @@
 //! How the kernels of `cl/sort.cl` are shaped for a device, and launched.
 
-use super::{Order, Payload, Sorting};
+use super::{Order, Payload, Sorting, sweep};
 use crate::array::RawArray;
 use crate::backend::Buffer;
 use crate::device::DeviceKind;
@@ -63,9 +63,12 @@ struct Loads<'a> {
 }
 
 pub(super) fn launch(sorting: Sorting<'_>, device: &ClDevice) -> Result<()> {
+    let rows = sorting.keys.layout.len() / sorting.len;
+    if sweep::fits(&sorting.out.device, device, rows, sorting.len) {
+        return sweep::launch(sorting, device, None);
+    }
     let Sorting { op, keys, order, payload, len, out, loads } = sorting;
     let bits = keys.dtype.size() * 8;
-    let rows = keys.layout.len() / len;
     let shape = Shape::of(device, keys.dtype.size());
     let wide = len > i32::MAX as usize / 2;
     // Positions are made in the first pass, and values after it.
@@ -186,6 +189,15 @@ impl Passes<'_> {
     }
 }
 
+/// A payload's number in the kernels.
+pub(super) fn kind(payload: &Payload<'_>) -> u8 {
+    match payload {
+        Payload::Nothing => 0,
+        Payload::Values(_) => 1,
+        Payload::Positions => 2,
+    }
+}
+
 fn program(
     device: &ClDevice,
     op: &'static str,
@@ -194,11 +206,7 @@ fn program(
     shape: Shape,
     wide: bool,
 ) -> Result<Arc<Program>> {
-    let kind = match payload {
-        Payload::Nothing => 0,
-        Payload::Values(_) => 1,
-        Payload::Positions => 2,
-    };
+    let kind = kind(payload);
     let size = payload.dtype().map_or(4, DType::size);
     let mut key = vec![
         order.dtype as u8,

@@ -1,9 +1,8 @@
 //! Hands a collective's kernels to the members' queues.
 
 use super::call::{Call, Slot, Work};
-use super::pass::shares;
 use super::text::{Form, Kernel};
-use super::{SHORT_BYTES, SLOT_UNITS, Team, opencl};
+use super::{SHORT_BYTES, SLOT_UNITS, State, Team, opencl};
 use crate::backend::Buffer;
 use crate::element::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,9 +21,6 @@ pub(super) static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// 256 MiB in place 16 / 64 / 132 groups 214 / 212 / 210; 1024 work-items or unroll 2 or 4: 200 to
 /// 211. Broadcast 64 / 132 groups 308 / 320, reduce 276 / 283; all_gather 32 / 132 groups 106 / 113.
 const POINT: Point = Point { group: 512, vector_bytes: 16, unroll: 1, groups: 132 };
-/// An all_reduce of so many bytes is made of two steps. Four H200, 256 MiB: 217 GB/s, in one step
-/// 211; 64 MiB 195 and 200.
-const LONG_BYTES: usize = 72 << 20;
 /// What goes through memory of its own goes in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 20;
 /// Of calls so short that only their distance counts.
@@ -138,19 +134,13 @@ impl Team {
                 self.run_pieces(call, &ins, &outs)
             }
             _ if !reached => self.run_through(call, &ins, &outs),
-            Collective::AllReduce if bytes >= LONG_BYTES => self.run_long(call, &ins, &outs),
+            Collective::AllReduce
+                if bytes >= self.long_bytes && call.parts(&[&ins[..], &outs].concat()) > 1 =>
+            {
+                self.run_long(call, &ins, &outs)
+            }
             _ => self.run_over(call, &ins, &outs),
         }
-    }
-
-    /// A long all_reduce: stores alone are faster than loads beside stores.
-    fn run_long(&self, call: &Call<'_>, ins: &[Slot<'_>], outs: &[Slot<'_>]) -> Result<()> {
-        let shares = shares(call.total(), 16 / call.dtype.size(), self.members());
-        self.pass_shares(call, ins, outs, &shares)?;
-        let blocks: Vec<usize> = shares.iter().map(|s| s.1).collect();
-        let own: Vec<_> = outs.iter().zip(&shares).map(|(out, s)| out.after(s.0)).collect();
-        let gather = Call { collective: Collective::AllGather, blocks: &blocks, ..*call };
-        self.run_over(&gather, &own, outs)
     }
 
     /// Piece by piece through memory that all members reach, for what has no other way.
@@ -213,15 +203,20 @@ impl Team {
         }
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         state.calls += 1;
-        for (me, ready) in ready.iter().enumerate() {
-            let handed = self.hand_over(call, ready, me, &ins[me], &outs[me], state.calls);
-            if let Err(e) = handed {
-                // The members before wait for this one in vain.
-                state.broken = Some(e.clone());
-                return Err(e);
-            }
-        }
-        Ok(())
+        let number = state.calls;
+        let launch = |me: usize| self.launch(call, &ready[me], me, &ins[me], &outs[me], number);
+        self.hand_over(&mut state, &launch)
+    }
+
+    /// Hands the members' kernels over, several at a time; the caller has the turn.
+    pub(super) fn hand_over(
+        &self,
+        state: &mut State,
+        launch: &(dyn Fn(usize) -> Result<()> + Sync),
+    ) -> Result<()> {
+        // Where one fails, the others wait for it in vain.
+        let handed = self.hands.each(self.members(), launch);
+        handed.inspect_err(|e| state.broken = Some(e.clone()))
     }
 
     fn prepare<'a>(
@@ -252,7 +247,7 @@ impl Team {
     }
 
     /// `own` memory of the member is marked as used, also where only others use it.
-    fn hand_over(
+    fn launch(
         &self,
         call: &Call<'_>,
         ready: &Ready<'_>,
@@ -308,7 +303,7 @@ impl Team {
     }
 
     /// An all_reduce of few elements, which nobody needs to reach: they are sent.
-    fn run_short(&self, call: &Call<'_>) -> Result<()> {
+    pub(super) fn run_short(&self, call: &Call<'_>) -> Result<()> {
         let form = Form {
             kernel: Kernel::CombineShort,
             members: self.members(),
@@ -320,17 +315,9 @@ impl Team {
             point: SHORT_POINT,
         };
         let n = call.total();
-        let mut ready = Vec::new();
         let devices = self.opencl(call.op)?;
         let programs = form.programs(&devices, call.op)?;
-        for (me, (device, program)) in devices.into_iter().zip(programs).enumerate() {
-            let seen = self
-                .controls
-                .iter()
-                .map(|control| self.seen(call.op, me, Slot::new(control, 0)))
-                .collect::<Result<Vec<_>>>()?;
-            ready.push((device, program, seen));
-        }
+        let seen = self.seen_controls(call.op)?;
         let mut state = self.state();
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
@@ -342,43 +329,49 @@ impl Team {
             Error::new(ErrorKind::TooLarge, call.op, text)
         })?;
         let number = state.short_calls;
-        for (me, (device, program, seen)) in ready.iter().enumerate() {
-            let hand_over = || {
-                let mut launch = Launch::new(device, program, call.op, form.kernel.name())?;
-                for (slot, result) in [(call.ins[me], false), (call.outs[me], true)] {
-                    let slot = slot.ok_or_else(|| missing(call.op))?;
-                    match result {
-                        true => launch.output(slot.buffer)?,
-                        false => launch.input(slot.buffer)?,
-                    }
-                    launch.value(slot.offset as u64)?;
+        let launch = |me: usize| {
+            let device = devices[me];
+            let mut launch = Launch::new(device, &programs[me], call.op, form.kernel.name())?;
+            for (slot, result) in [(call.ins[me], false), (call.outs[me], true)] {
+                let slot = slot.ok_or_else(|| missing(call.op))?;
+                match result {
+                    true => launch.output(slot.buffer)?,
+                    false => launch.input(slot.buffer)?,
                 }
-                for (m, mem) in seen.iter().enumerate() {
-                    match mem {
-                        Some(mem) => launch.remote(mem)?,
-                        None => launch.own(&self.controls[m])?,
-                    }
-                }
-                if let Some(control) = Slot::new(&self.controls[me], 0).block() {
-                    launch.exposes(control, true);
-                }
-                launch.value(me as u32)?;
-                launch.value(n as u32)?;
-                launch.value(SLOT_UNITS as u32)?;
-                launch.value(number)?;
-                launch.value(nanoseconds(call.patience))?;
-                let units = (n * call.dtype.size()).div_ceil(8);
-                let groups = units.div_ceil(SHORT_POINT.group).clamp(1, SHORT_POINT.groups);
-                // SAFETY: the arguments of `cl/peer.cl`, in its order; both slots have n elements,
-                // and slots of the control blocks have room for `SHORT_BYTES`.
-                unsafe { launch.run([groups, 1, 1], [SHORT_POINT.group, 1, 1])? };
-                device.flush(call.op)
-            };
-            if let Err(e) = hand_over() {
-                state.broken = Some(e.clone());
-                return Err(e);
+                launch.value(slot.offset as u64)?;
             }
+            for (m, mem) in seen[me].iter().enumerate() {
+                match mem {
+                    Some(mem) => launch.remote(mem)?,
+                    None => launch.own(&self.controls[m])?,
+                }
+            }
+            if let Some(control) = Slot::new(&self.controls[me], 0).block() {
+                launch.exposes(control, true);
+            }
+            launch.value(me as u32)?;
+            launch.value(n as u32)?;
+            launch.value(SLOT_UNITS as u32)?;
+            launch.value(number)?;
+            launch.value(nanoseconds(call.patience))?;
+            let units = (n * call.dtype.size()).div_ceil(8);
+            let groups = units.div_ceil(SHORT_POINT.group).clamp(1, SHORT_POINT.groups);
+            // SAFETY: the arguments of `cl/peer.cl`, in its order; both slots have n elements,
+            // and slots of the control blocks have room for `SHORT_BYTES`.
+            unsafe { launch.run([groups, 1, 1], [SHORT_POINT.group, 1, 1])? };
+            device.flush(call.op)
+        };
+        self.hand_over(&mut state, &launch)
+    }
+
+    /// All members' control blocks as each of them sees them.
+    fn seen_controls(&self, op: &'static str) -> Result<&[Vec<Option<Mem>>]> {
+        if self.seen_controls.get().is_none() {
+            let seen = |me| self.controls.iter().map(move |c| self.seen(op, me, Slot::new(c, 0)));
+            let all = (0..self.members()).map(|me| seen(me).collect()).collect::<Result<_>>()?;
+            // Another thread may have been faster.
+            let _ = self.seen_controls.set(all);
         }
-        Ok(())
+        Ok(self.seen_controls.get().map_or(&[], Vec::as_slice))
     }
 }

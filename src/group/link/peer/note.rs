@@ -45,7 +45,7 @@ impl Team {
     /// Waits for all members, and tells whether the calls so far have succeeded.
     pub fn check(&self, op: &'static str) -> Result<()> {
         let handed = self.state().handed;
-        (0..self.members()).try_for_each(|member| self.outcome_of(op, member))?;
+        self.hands.each(self.members(), &|member| self.outcome_of(op, member))?;
         let mut state = self.state();
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
@@ -55,15 +55,21 @@ impl Team {
     }
 
     /// What a member's status means.
-    fn told(&self, op: &'static str, member: usize, call: u64) -> Result<()> {
-        if call == 0 {
+    fn told(&self, op: &'static str, member: usize, status: u64) -> Result<()> {
+        if status == 0 {
             return Ok(());
         }
+        // As `clan_give_up` writes it.
+        let (call, missing) = (status & ((1 << 56) - 1), (status >> 56) as usize);
         let text = format!(
-            "member {member} ({}) waited for another in vain, in call {call} of its team: make the group again, without whoever is lost",
+            "did not come: member {member} ({}) waited in vain in call {call} of the team; make the group again, without whoever is lost",
             self.devices[member]
         );
-        let error = Error::new(ErrorKind::Deadline, op, text);
+        let mut error = Error::new(ErrorKind::Deadline, op, text);
+        let missing = missing.wrapping_sub(1);
+        if let Some(device) = self.devices.get(missing) {
+            error = error.of_member(op, missing, &device.to_string());
+        }
         self.state().broken.get_or_insert_with(|| error.clone());
         Err(error)
     }

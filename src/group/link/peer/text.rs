@@ -21,6 +21,7 @@ pub(super) enum Kernel {
     Exchange = 3,
     Pass = 4,
     CombineShort = 5,
+    CombineLong = 6,
 }
 
 impl Kernel {
@@ -31,6 +32,7 @@ impl Kernel {
             Kernel::Exchange => "peer_exchange",
             Kernel::Pass => "peer_pass",
             Kernel::CombineShort => "peer_combine_short",
+            Kernel::CombineLong => "peer_combine_long",
         }
     }
 }

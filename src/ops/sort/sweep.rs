@@ -1,0 +1,229 @@
+//! Sorts in one pass a digit, on NVIDIA. Kernels: `cl/sort_sweep.cl`.
+
+use super::opencl::{kind, types};
+use super::{Order, Payload, Sorting};
+use crate::array::{DeviceArray, RawArray};
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::element::{DType, Scalar};
+use crate::error::Result;
+use crate::expr::node::Node;
+use crate::layout::Layout;
+use crate::opencl::program::Program;
+use crate::opencl::{ClDevice, Launch, Point, codegen};
+use crate::ops::scan::{self, Join};
+use std::sync::Arc;
+
+/// The kernels' text.
+const SOURCE: &str = include_str!("../../../cl/sort_sweep.cl");
+
+/// Work-items of a group, and bytes of keys or values of each.
+///
+/// H200, 2^28 `u32`, thousands of millions a second, groups of 256 × 16 / 384 × 16 / 384 × 20 / 384 × 24 /
+/// 512 × 16 / 512 × 20 keys: 40.8 / 37.5 / 42.1 / 30.8 / 42.2 / 32.5, with `u32` values 26.6 / 31.5 /
+/// 33.2. Peers found by ballots and by one `match.any`: 40.2 and 22.3.
+const GROUP: usize = 384;
+const BYTES: usize = 80;
+
+/// Groups a compute unit that count digits.
+const COUNTING: usize = 4;
+
+/// Polls before a group counts itself what it waits for: about a millisecond.
+const SPINS: u32 = 1 << 11;
+
+/// Counts have 30 bits.
+const MOST: usize = (1 << 30) - 1;
+
+/// Keys below which passes of two kernels do not matter.
+const LEAST: usize = 1 << 15;
+
+/// Whether a sort goes this way.
+pub(super) fn fits(device: &Device, cl: &ClDevice, rows: usize, len: usize) -> bool {
+    rows == 1 && (LEAST..=MOST).contains(&len) && works(device, cl)
+}
+
+/// Whether sweeps are right and groups hear of each other in time, tried once a device. Elsewhere than on
+/// NVIDIA the instructions do not compile.
+fn works(device: &Device, cl: &ClDevice) -> bool {
+    if !cl.info.platform.contains("NVIDIA CUDA") || cl.info.max_work_group < GROUP {
+        return false;
+    }
+    cl.probe("sort by sweeps", || {
+        let answer = try_it(device, cl, SPINS, false);
+        match &answer {
+            Ok(Some(0)) => log::debug!("{device}: sorts sweep"),
+            Ok(Some(n)) => log::info!("{device}: {n} counts of a sort came late; it does not sweep"),
+            Ok(None) => log::warn!("{device}: sweeping sorts are wrong, and not used"),
+            Err(e) => log::info!("{device}: sweeping sorts do not run: {e}"),
+        }
+        matches!(answer, Ok(Some(0)))
+    })
+}
+
+/// Sorts numbers with their positions: how many counts were made by groups whose they are not, and
+/// `None` where the result is wrong.
+pub(super) fn try_it(
+    device: &Device,
+    cl: &ClDevice,
+    spins: u32,
+    mute: bool,
+) -> Result<Option<u32>> {
+    let n = 400_001;
+    let value = |k: usize| (k as u32 + 1).wrapping_mul(2_654_435_761) >> 3;
+    let values: Vec<u32> = (0..n).map(value).collect();
+    let x = DeviceArray::from_slice(device, &values)?;
+    let keys = x.raw()?;
+    let (mut out, mut loads) = (Buffer::new(device, n * 4)?, Buffer::new(device, n * 4)?);
+    let sorting = Sorting {
+        op: "sort",
+        keys,
+        order: Order { dtype: DType::U32, descending: false },
+        payload: Payload::Positions,
+        len: n,
+        out: &mut out,
+        loads: Some(&mut loads),
+    };
+    let mut trial = Trial { spins, mute, late: 0 };
+    launch(sorting, cl, Some(&mut trial))?;
+    let read = |buffer: Buffer| {
+        let layout = Layout::contiguous(&[n]);
+        let raw = RawArray { buffer: Arc::new(buffer), layout, dtype: DType::U32 };
+        DeviceArray::<u32>::from_raw(raw).to_vec()
+    };
+    let (got, from) = (read(out)?, read(loads)?);
+    let rising = got.windows(2).zip(from.windows(2)).all(|(k, p)| (k[0], p[0]) < (k[1], p[1]));
+    let moved = got.iter().zip(&from).all(|(&key, &at)| values.get(at as usize) == Some(&key));
+    Ok((rising && moved).then_some(trial.late))
+}
+
+/// What probes and tests want of a sort.
+pub(super) struct Trial {
+    /// Polls before a group helps itself.
+    pub spins: u32,
+    /// Some groups never post.
+    pub mute: bool,
+    /// Counts made by groups whose they are not.
+    pub late: u32,
+}
+
+pub(super) fn launch(
+    sorting: Sorting<'_>,
+    device: &ClDevice,
+    mut trial: Option<&mut Trial>,
+) -> Result<()> {
+    let (spins, mute) = trial.as_ref().map_or((SPINS, false), |trial| (trial.spins, trial.mute));
+    let Sorting { op, keys, order, payload, len: n, out, mut loads } = sorting;
+    let owner = out.device.clone();
+    let passes = keys.dtype.size();
+    let widest = passes.max(payload.dtype().map_or(1, DType::size)).max(4);
+    let each = BYTES / widest;
+    let tiles = n.div_ceil(GROUP * each);
+    let build = |payload: &Payload<'_>| program(device, op, order, payload, each, widest, mute);
+    let first = build(&payload)?;
+
+    let counts = DeviceArray::<u32>::zeros(&owner, (passes, 256))?;
+    let mut launch = Launch::new(device, &first, op, "sort_digits")?;
+    launch.output(&counts.raw()?.buffer)?;
+    launch.input(&keys.buffer)?;
+    launch.value(keys.layout.offset as u64)?;
+    launch.value(n as u32)?;
+    let groups = (device.info.compute_units * COUNTING).min(n.div_ceil(GROUP * 4));
+    // SAFETY: the arguments follow the kernel's parameters; there are 256 counts for each digit.
+    unsafe { launch.run([groups, 1, 1], [GROUP, 1, 1])? };
+    let leaf = Node::leaf(counts.raw()?.clone());
+    let starts = scan::scan(op, &Join::Sum, &leaf, 1, None, Some(Scalar::U64(0)))?;
+
+    let rest = match payload {
+        Payload::Positions => {
+            build(&Payload::Values(&RawArray { dtype: DType::U32, ..keys.clone() }))?
+        }
+        _ => first.clone(),
+    };
+    let spare = |dtype| RawArray::alloc(op, &owner, &Layout::contiguous(&[n]), dtype);
+    let mut other = if passes > 1 { Some(spare(keys.dtype)?) } else { None };
+    let mut other_loads = match payload.dtype() {
+        Some(dtype) if passes > 1 => Some(spare(dtype)?),
+        _ => None,
+    };
+    let none = Buffer::new(&owner, 0)?;
+    for pass in 0..passes {
+        // The last pass writes the result.
+        let last = (passes - 1 - pass) % 2 == 0;
+        let (from, to) = match (&mut other, last) {
+            (Some(other), true) => (&*other, &*out),
+            (Some(other), false) => (&*out, &*other),
+            (None, _) => (&none, &*out),
+        };
+        let (loads_from, loads_to) = match (&mut other_loads, loads.as_deref_mut(), last) {
+            (Some(other), Some(loads), true) => (&*other, Some(&*loads)),
+            (Some(other), Some(loads), false) => (&*loads, Some(&*other)),
+            (_, loads, _) => (&none, loads.map(|l| &*l)),
+        };
+        let (from, at) = if pass == 0 { (&*keys.buffer, keys.layout.offset) } else { (from, 0) };
+        let (loads_from, loads_at) = match (pass, payload) {
+            (0, Payload::Values(values)) => (&*values.buffer, values.layout.offset),
+            (0, _) => (&none, 0),
+            _ => (loads_from, 0),
+        };
+        let mail = DeviceArray::<u32>::zeros(&owner, tiles * 256 + 2)?;
+        let program = if pass == 0 { &first } else { &rest };
+        let mut launch = Launch::new(device, program, op, "sort_sweep")?;
+        launch.output(to)?;
+        launch.input(&starts.buffer)?;
+        launch.value(pass as u32 * 256)?;
+        launch.input(from)?;
+        launch.value(at as u64)?;
+        launch.output(&mail.raw()?.buffer)?;
+        launch.value(n as u32)?;
+        launch.value(8 * pass as u32)?;
+        launch.value(spins)?;
+        if let Some(to) = loads_to {
+            launch.output(to)?;
+            launch.input(loads_from)?;
+            launch.value(loads_at as u64)?;
+        }
+        // SAFETY: the arguments follow the kernel's parameters; there is a group for each tile, and the
+        // counts add up to `n`.
+        unsafe { launch.run([tiles, 1, 1], [GROUP, 1, 1])? };
+        if let Some(trial) = &mut trial {
+            trial.late += mail.slice(ndarray::s![1..2])?.to_vec()?[0];
+        }
+    }
+    Ok(())
+}
+
+fn program(
+    device: &ClDevice,
+    op: &'static str,
+    order: Order,
+    payload: &Payload<'_>,
+    each: usize,
+    widest: usize,
+    mute: bool,
+) -> Result<Arc<Program>> {
+    let size = payload.dtype().map_or(4, DType::size);
+    let key = vec![
+        order.dtype as u8,
+        u8::from(order.descending),
+        kind(payload),
+        size as u8,
+        each as u8,
+        widest as u8,
+        u8::from(mute),
+    ];
+    device.programs.get(device, op, ("sort_sweep", key), || {
+        let point = Point { group: GROUP, ..device.point };
+        let at_once = order.dtype.size().min(4);
+        let mute = if mute { "#define CLAN_POSTS(tile) ((tile) % 3 != 1)\n" } else { "" };
+        [
+            codegen::defines(device, false, point),
+            codegen::PRELUDE.to_string(),
+            types(order, kind(payload), size),
+            format!(
+                "#define CLAN_EACH {each}\n#define CLAN_WIDEST {widest}\n#define CLAN_PASSES_AT_ONCE {at_once}\n{mute}"
+            ),
+            SOURCE.to_string(),
+        ]
+        .concat()
+    })
+}
