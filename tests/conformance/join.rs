@@ -111,7 +111,7 @@ on_every_device!(padded, |device| {
                 .map(|(&d, (before, after))| d + before + after)
                 .collect();
             let want = ArrayD::from_shape_fn(shape, |index| {
-                let mut at = vec![0; 3];
+                let mut at = [0; 3];
                 for k in 0..3 {
                     let place = index[k] as isize - widths[k].0 as isize;
                     match continued(with, place, a.shape()[k] as isize) {

@@ -72,7 +72,7 @@ on_every_device!(others_keep_what_they_see, |device| {
     let mut x = on(device, &a);
     let (clone, view, sum) = (x.clone(), x.slice(s![.., ..;-1]).unwrap(), &x + 1);
     // The values and the indices are the array itself.
-    x.put(&x.clone(), &x.t().reshape((5, 6)).unwrap()).unwrap();
+    x.put(x.clone(), x.t().reshape((5, 6)).unwrap()).unwrap();
     let turned = a.t().as_standard_layout().into_owned().into_shape_with_order((5, 6)).unwrap();
     assert_same(&x, &turned.mapv(|v| v));
     assert_same(&clone, &a);
