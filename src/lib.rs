@@ -34,6 +34,13 @@
 //! let centred = (&a - a.over(&[Axis(1)]).keepdims().mean()?).eval()?;
 //! assert_eq!(centred.to_vec()?, [-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]);
 //!
+//! // Arrays of indices read, write and add; `scatter_add` counts every value.
+//! let i = DeviceArray::from_slice(&device, &[2i32, 0, -1])?;
+//! assert_eq!(a.take_axis(Axis(1), &i)?.to_vec()?, [3.0, 1.0, 3.0, 6.0, 4.0, 6.0]);
+//! let mut sums = DeviceArray::<f32>::zeros(&device, 3)?;
+//! sums.scatter_add(&i, 1.5)?;
+//! assert_eq!(sums.to_vec()?, [1.5, 0.0, 3.0]);
+//!
 //! // Mistakes are values: operators keep them until somebody asks for the result.
 //! let wrong = (&a + &centred.slice(s![.., 1..])?).eval();
 //! assert!(wrong.is_err_and(|e| e.is_shape()));
@@ -137,6 +144,7 @@ pub use group::{
 };
 pub use ops::conv2d::Border;
 pub use ops::groupby::GroupBy;
+pub use ops::gather::{IndexElement, Pad, Scatter};
 #[doc(hidden)]
 pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};

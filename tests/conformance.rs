@@ -208,10 +208,14 @@ mod copy;
 mod create;
 #[path = "conformance/errors.rs"]
 mod errors;
+#[path = "conformance/gather.rs"]
+mod gather;
 #[path = "conformance/groupby.rs"]
 mod groupby;
 #[path = "conformance/histogram.rs"]
 mod histogram;
+#[path = "conformance/join.rs"]
+mod join;
 #[path = "conformance/layout.rs"]
 mod layout;
 #[path = "conformance/linalg.rs"]
@@ -226,6 +230,8 @@ mod random;
 mod reduce;
 #[path = "conformance/scan.rs"]
 mod scan;
+#[path = "conformance/scatter.rs"]
+mod scatter;
 #[path = "conformance/select.rs"]
 mod select;
 #[path = "conformance/sort.rs"]

@@ -2,10 +2,13 @@
 //! every element type that the family takes.
 
 use super::codegen;
+use super::notes;
 use crate::device::{Backing, Device};
 use crate::element::DType;
 use crate::group::ReduceOp;
 use crate::group::link::peer::text as peer;
+use crate::ops::combine;
+use crate::ops::gather::{store_cl as scatter, take as gather};
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use crate::ops::random::draw;
@@ -86,6 +89,12 @@ const FAMILIES: &[Family] = &[
             };
             let shifted = crate::ops::histogram::count::shifted(dtype);
             Some(format!("{}{shifted}#define CLAN_BIN {kind}\n", leaf(dtype)))
+        name: "gather",
+        by: "gather/take.rs",
+        kernels: &["gather"],
+        types: |dtype| {
+            let word = format!("typedef {} clan_word;\n", gather::word(dtype.size()));
+            Some(word + &indices(dtype))
         },
     },
     Family {
@@ -238,12 +247,35 @@ const FAMILIES: &[Family] = &[
             (dtype != DType::Bool).then(|| stencil::types(dtype) + rule)
         },
     },
+    Family {
+        name: "scatter",
+        by: "gather/store_cl.rs",
+        kernels: &["scatter"],
+        types: |dtype| {
+            // Steps, types of values, means and words of exact sums meet some types.
+            let types = match dtype {
+                DType::Bool => scatter::types(1, "", 0, 0, false),
+                DType::I8 => scatter::types(2, "", 0, 0, false),
+                DType::U8 | DType::U16 | DType::I64 => {
+                    scatter::types(3, gather::word(dtype.size()), 0, 0, dtype == DType::U8)
+                }
+                DType::U32 => scatter::types(4, "uint", 1, 0, false),
+                DType::U64 => scatter::types(4, "ulong", 3, 0, true),
+                DType::F16 => scatter::types(4, "float", 4, 0, false),
+                DType::F32 => scatter::types(5, "float", 0, 10, false),
+                DType::F64 => scatter::types(5, "double", 0, 67, false),
+                _ => return None,
+            };
+            Some(types + &indices(dtype))
+        },
+    },
 ];
 
 /// Files that are no family's: who embeds them. Kernels for one vendor's units compile nowhere else,
 /// and the example compiles its own.
 const SHARED: &[(&str, &str)] = &[
     ("prelude", "src/opencl/codegen.rs"),
+    ("index", "src/opencl/notes.rs"),
     ("matmul_mma", "src/ops/matmul/opencl.rs"),
     ("sort_sweep", "src/ops/sort/sweep.rs"),
     ("ladder", "examples/05_memory_spaces.rs"),
@@ -257,6 +289,16 @@ fn leaf(dtype: DType) -> String {
         codegen::storage(dtype),
         codegen::load(dtype, "a0", "i"),
     )
+}
+
+/// Indices from one contiguous array, of one of the types that they may have.
+fn indices(dtype: DType) -> String {
+    let own = match dtype {
+        DType::I32 | DType::I64 | DType::U64 => dtype,
+        _ => DType::U32,
+    };
+    let places = "#define CLAN_BASE_PARAMS , const clan_off oo\n#define CLAN_BASE_AT(i) oo\n";
+    [&leaf(own), &notes::text(own, false), places].concat()
 }
 
 /// Every operator meets some types.

@@ -1,5 +1,6 @@
 //! The crate's own launch builder: arguments in order, then one enqueue that returns at once.
 
+use super::notes::Slot;
 use super::program::Program;
 use super::{ClBlock, ClDevice, failure, is_out_of_memory};
 use crate::backend::{Buffer, Memory};
@@ -18,6 +19,7 @@ pub(crate) struct Launch<'a> {
     next: u32,
     reads: Vec<&'a ClBlock>,
     writes: Vec<&'a ClBlock>,
+    note: Option<(&'a ClBlock, u64)>,
 }
 
 impl<'a> Launch<'a> {
@@ -38,6 +40,7 @@ impl<'a> Launch<'a> {
             next: 0,
             reads: Vec::new(),
             writes: Vec::new(),
+            note: None,
         })
     }
 
@@ -90,6 +93,15 @@ impl<'a> Launch<'a> {
             true => self.writes.push(block),
             false => self.reads.push(block),
         }
+    }
+
+    /// Where the kernel notes what is wrong with its indices: a buffer and the place in it.
+    pub fn note(&mut self, slot: &'a Slot) -> Result<()> {
+        if let Memory::Cl(block) = &slot.words.memory {
+            self.note = Some((block, slot.number));
+            self.set(ArgVal::mem(&block.mem))?;
+        }
+        self.value(slot.index as u32)
     }
 
     /// A value, in exactly the type that the kernel declares.
@@ -161,6 +173,10 @@ impl<'a> Launch<'a> {
         for block in &self.writes {
             block.after_write(position, self.op);
         }
+        if let Some((block, _)) = self.note {
+            block.after_write(position, self.op);
+        }
+        self.device.pass_doubts(&self.reads, &self.writes, self.note.map(|(_, number)| number));
         // OpenCL copies the arguments when it enqueues, so the kernel object is free again.
         self.program.give_back(self.name, self.kernel);
         Ok(())

@@ -5,6 +5,7 @@ mod discover;
 #[cfg(test)]
 mod kernels;
 pub(crate) mod launch;
+pub(crate) mod notes;
 mod partition;
 #[cfg(target_os = "linux")]
 pub(crate) mod peer;
@@ -53,6 +54,7 @@ pub(crate) struct ClDevice {
     probes: Mutex<HashMap<&'static str, bool>>,
     streams: stream::Streams,
     watch: watch::Watch,
+    pub notes: notes::Notes,
 }
 
 /// How element-wise and reducing kernels are shaped for a device.
@@ -127,6 +129,7 @@ pub(crate) struct ClBlock {
     mem: Mem,
     size: usize,
     history: Mutex<History>,
+    doubts: Mutex<notes::Doubts>,
     /// What other devices need to reach it.
     shared: Option<peer::Shared>,
 }
@@ -148,7 +151,7 @@ impl GuardedBlock {
 
 impl ClBlock {
     fn new(mem: Mem, size: usize, shared: Option<peer::Shared>) -> ClBlock {
-        ClBlock { mem, size, history: Mutex::default(), shared }
+        ClBlock { mem, size, history: Mutex::default(), doubts: Mutex::default(), shared }
     }
 
     /// Whether kernels on other devices may be given it.
@@ -180,6 +183,10 @@ impl ClBlock {
 
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn doubts(&self) -> MutexGuard<'_, notes::Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Several threads may note their uses of one block, parts of which belong to each: the latest
@@ -240,6 +247,7 @@ impl ClDevice {
             probes: Mutex::default(),
             streams: stream::Streams::default(),
             watch: watch::Watch::default(),
+            notes: notes::Notes::default(),
         }
     }
 
@@ -517,7 +525,38 @@ impl ClDevice {
         let position = runtime.issue();
         src.after_read(position);
         dst.after_write(position, "copy");
+        self.pass_doubts(&[src], &[dst], None);
         Ok(())
+    }
+
+    /// Fills all of `dst` from a block, once what writes that has finished.
+    fn read(&self, block: &ClBlock, offset: usize, dst: &mut [u8]) -> Result<()> {
+        let runtime = self.runtime()?;
+        // When the newest command wrote the block, the compute queue is as early as the other and
+        // needs no event. Else the transfer queue waits for what was issued until now, and not for
+        // what other threads issue meanwhile.
+        let newest = runtime.issued.load(Ordering::Acquire);
+        let written = block.history().write;
+        let (queue, wait) = match written == newest {
+            true => (&runtime.compute, None),
+            false => (&runtime.transfer, runtime.event_after(written)?),
+        };
+        // SAFETY: the call blocks until `dst` is filled; the range is inside the block.
+        let done = unsafe {
+            core::enqueue_read_buffer(
+                queue,
+                &block.mem,
+                true,
+                offset,
+                dst,
+                wait.as_ref(),
+                None::<&mut Event>,
+            )
+        };
+        if done.is_ok() {
+            runtime.finished.fetch_max(written, Ordering::AcqRel);
+        }
+        done.map_err(|e| self.late_failure(block, "clEnqueueReadBuffer", &e))
     }
 
     /// After a blocking call failed: names the operation that really did, when it is known.
@@ -591,6 +630,7 @@ impl Backend for ClDevice {
             class = bytes;
         }
         if let Some(block) = self.pool.take(class) {
+            self.forget_doubts(&block);
             return Ok(Memory::Cl(block));
         }
         let block = match self.create_block(class)? {
@@ -647,32 +687,9 @@ impl Backend for ClDevice {
     }
 
     fn download(&self, src: &Memory, offset: usize, dst: &mut [u8]) -> Result<()> {
-        let (runtime, block) = (self.runtime()?, block(src));
-        // When the newest command wrote the block, the compute queue is as early as the other and
-        // needs no event. Else the transfer queue waits for what was issued until now, and not for
-        // what other threads issue meanwhile.
-        let newest = runtime.issued.load(Ordering::Acquire);
-        let written = block.history().write;
-        let (queue, wait) = match written == newest {
-            true => (&runtime.compute, None),
-            false => (&runtime.transfer, runtime.event_after(written)?),
-        };
-        // SAFETY: the call blocks until `dst` is filled; the range is inside the block.
-        let done = unsafe {
-            core::enqueue_read_buffer(
-                queue,
-                &block.mem,
-                true,
-                offset,
-                dst,
-                wait.as_ref(),
-                None::<&mut Event>,
-            )
-        };
-        if done.is_ok() {
-            runtime.finished.fetch_max(written, Ordering::AcqRel);
-        }
-        done.map_err(|e| self.late_failure(block, "clEnqueueReadBuffer", &e))?;
+        let block = block(src);
+        self.read(block, offset, dst)?;
+        self.undoubted(block)?;
         self.believed(block)
     }
 

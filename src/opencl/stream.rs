@@ -150,6 +150,7 @@ impl ClDevice {
     ) -> Result<Ticket> {
         let (runtime, queue) = self.stream(Direction::Down)?;
         let block: &ClBlock = block(&buffer.memory);
+        self.undoubted(block)?;
         let wait = runtime.event_after(block.history().write)?;
         let mut event = Event::null();
         // SAFETY: the caller's promise; the range is inside the buffer by the caller's plan.
@@ -226,6 +227,7 @@ impl ClDevice {
         let position = runtime.issue();
         src.after_read(position);
         dst.after_write(position, op);
+        self.pass_doubts(&[src], &[dst], None);
         Ok(())
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn concatenated(
 
 /// Copies move bits: no arithmetic, so every type works on every device, and types of one size
 /// share a program.
-fn unsigned(dtype: DType) -> DType {
+pub(crate) fn unsigned(dtype: DType) -> DType {
     match dtype.size() {
         1 => DType::U8,
         2 => DType::U16,

@@ -21,10 +21,14 @@ pub(super) fn groups() -> Vec<Group> {
     groups
 }
 
-type Checked = std::result::Result<(), String>;
+pub(super) type Checked = std::result::Result<(), String>;
 
 /// The same shape and the same values, signs of zeros included.
-fn same<T: Sample>(what: &str, got: &DeviceArray<T>, want: ArrayViewD<'_, T>) -> Result<Checked> {
+pub(super) fn same<T: Sample>(
+    what: &str,
+    got: &DeviceArray<T>,
+    want: ArrayViewD<'_, T>,
+) -> Result<Checked> {
     if got.shape() != want.shape() {
         return Ok(Err(format!("{what}: shape {:?}, expected {:?}", got.shape(), want.shape())));
     }
@@ -45,13 +49,14 @@ fn same<T: Sample>(what: &str, got: &DeviceArray<T>, want: ArrayViewD<'_, T>) ->
 /// Stops at the first difference.
 macro_rules! check {
     ($what:expr, $got:expr, $want:expr) => {
-        if let Err(e) = same($what, $got, $want.view().into_dyn())? {
+        if let Err(e) = $crate::verify::layouts::same($what, $got, $want.view().into_dyn())? {
             return Ok(Err(e));
         }
     };
 }
+pub(super) use check;
 
-fn cube<T: Sample>(op: &str, shape: (usize, usize, usize)) -> Array3<T> {
+pub(super) fn cube<T: Sample>(op: &str, shape: (usize, usize, usize)) -> Array3<T> {
     let mut rng = Rng::new(seed(op, T::DTYPE));
     let mut values: Vec<T> = T::specials();
     values.truncate(shape.0 * shape.1 * shape.2);
@@ -62,7 +67,7 @@ fn cube<T: Sample>(op: &str, shape: (usize, usize, usize)) -> Array3<T> {
 }
 
 /// A case that needs no arithmetic, so every device can run it with every type.
-fn storage<T: Sample>(
+pub(super) fn storage<T: Sample>(
     family: &'static str,
     op: &'static str,
     run: fn(&Device) -> Result<Checked>,
@@ -71,7 +76,7 @@ fn storage<T: Sample>(
 }
 
 /// A case that computes in `T`.
-fn computed<T: Sample>(
+pub(super) fn computed<T: Sample>(
     family: &'static str,
     op: &'static str,
     run: fn(&Device) -> Result<Checked>,

@@ -23,6 +23,7 @@
 mod elementwise;
 mod groupby;
 mod histogram;
+mod gather;
 mod images;
 mod layouts;
 mod linalg;
@@ -191,6 +192,7 @@ fn groups() -> Vec<Group> {
     groups.extend(random::groups());
     groups.extend(histogram::groups());
     groups.extend(groupby::groups());
+    groups.extend(gather::groups());
     groups.extend(scans::groups());
     groups.extend(stencil::groups());
     groups.extend(sparse::groups());

@@ -313,6 +313,92 @@ pub fn groups<T: Clone>(
     (shape, out)
 }
 
+/// Where an index points on an axis of `len`; `None` outside.
+pub fn place<I: Sample>(index: I, len: usize) -> Option<usize> {
+    let at = index.wide().int();
+    let at = if at < 0 { at + len as i128 } else { at };
+    (0..len as i128).contains(&at).then_some(at as usize)
+}
+
+/// The elements at positions in row-major order. All indices are inside, here and below.
+pub fn take<T: Sample, I: Sample>(a: &ArrayViewD<'_, T>, indices: &ArrayViewD<'_, I>) -> ArrayD<T> {
+    let flat: Vec<T> = a.iter().copied().collect();
+    indices.map(|&i| place(i, flat.len()).map_or_else(T::default, |at| flat[at]))
+}
+
+/// The sub-arrays at positions of an axis.
+pub fn take_axis<T: Sample, I: Sample>(
+    a: &ArrayViewD<'_, T>,
+    axis: usize,
+    indices: &ArrayViewD<'_, I>,
+) -> ArrayD<T> {
+    let rank = indices.ndim();
+    let mut shape = a.shape()[..axis].to_vec();
+    shape.extend(indices.shape());
+    shape.extend(&a.shape()[axis + 1..]);
+    ArrayD::from_shape_fn(shape, |at| {
+        let at = at.slice();
+        let mut from = at[..axis].to_vec();
+        let index = indices[IxDyn(&at[axis..axis + rank])];
+        from.extend(place(index, a.shape()[axis]));
+        from.extend(&at[axis + rank..]);
+        a[IxDyn(&from)]
+    })
+}
+
+/// Along an axis the elements that indices of the result's shape name.
+pub fn take_along_axis<T: Sample, I: Sample>(
+    a: &ArrayViewD<'_, T>,
+    axis: usize,
+    indices: &ArrayViewD<'_, I>,
+) -> ArrayD<T> {
+    ArrayD::from_shape_fn(indices.shape(), |at| {
+        let mut from = at.clone();
+        from[axis] = place(indices[&at], a.shape()[axis]).unwrap_or(usize::MAX);
+        a[&from]
+    })
+}
+
+/// Joins values one after the other to the elements that indices name: in row-major order, or those of an
+/// axis; with `true` along it, else whole sub-arrays.
+pub fn put<T: Sample, I: Sample>(
+    a: &mut ArrayD<T>,
+    axis: Option<(usize, bool)>,
+    indices: &ArrayViewD<'_, I>,
+    values: &ArrayViewD<'_, T>,
+    join: impl Fn(T, T) -> T,
+) {
+    let shape = a.shape().to_vec();
+    for (at, &value) in values.indexed_iter() {
+        let at = at.slice();
+        let to: Vec<usize> = match axis {
+            None => {
+                let mut flat = place(indices[IxDyn(at)], a.len()).unwrap_or(usize::MAX);
+                let mut to = vec![0; shape.len()];
+                for k in (0..shape.len()).rev() {
+                    to[k] = flat % shape[k];
+                    flat /= shape[k];
+                }
+                to
+            }
+            Some((axis, true)) => {
+                let mut to = at.to_vec();
+                to[axis] = place(indices[IxDyn(at)], shape[axis]).unwrap_or(usize::MAX);
+                to
+            }
+            Some((axis, false)) => {
+                let rank = indices.ndim();
+                let mut to = at[..axis].to_vec();
+                to.extend(place(indices[IxDyn(&at[axis..axis + rank])], shape[axis]));
+                to.extend(&at[axis + rank..]);
+                to
+            }
+        };
+        let element = &mut a[IxDyn(&to)];
+        *element = join(*element, value);
+    }
+}
+
 /// Knuth's TwoSum: the rounded sum and its error, exactly.
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let s = a + b;

@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod data;
 mod digits;
+mod gather;
 mod group;
 mod groupby;
 mod histogram;
@@ -103,6 +104,7 @@ const FAMILIES: &[&Family] = &[
     &random::FAMILY,
     &histogram::FAMILY,
     &groupby::FAMILY,
+    &gather::FAMILY,
     &scan::FAMILY,
     &select::FAMILY,
     &sort::FAMILY,

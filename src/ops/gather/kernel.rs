@@ -1,0 +1,149 @@
+//! What the kernels of gather and scatter have in common: the indices, their note, the loops.
+
+use super::indexed::Indexed;
+use crate::device::{Device, DeviceKind};
+use crate::error::Result;
+use crate::opencl::codegen::{self, Input};
+use crate::opencl::notes::{self, Slot};
+use crate::opencl::{ClDevice, Launch, Point};
+
+/// A kernel over the elements that indices name.
+pub(super) struct Kernel<'a> {
+    indexed: &'a Indexed,
+    pub input: Input<'a>,
+    point: Point,
+    /// Bytes of a value.
+    size: usize,
+}
+
+impl<'a> Kernel<'a> {
+    pub fn new(device: &ClDevice, indexed: &'a Indexed, size: usize) -> Kernel<'a> {
+        let mut input = Input::new(&indexed.fused, &indexed.nest, device.point);
+        input.wide = indexed.is_wide();
+        let point = Self::point(device, input.vec);
+        Kernel { indexed, input, point, size }
+    }
+
+    /// H200, 2^28 f32 by random `u32`, 10^9 elements a second: `take` with vectors, unroll 1 / 2 / 4, 35.9 /
+    /// 35.8 / 35.6, without, 2 / 4 / 8, 36.0 / 35.9 / 35.6; `scatter_add` to 2^20 places 94.9 to 95.7,
+    /// whatever it is.
+    fn point(device: &ClDevice, vec: usize) -> Point {
+        let unroll = match (device.launch_kind, vec) {
+            (DeviceKind::Cpu, _) => 1,
+            (_, 1) => 4,
+            _ => 1,
+        };
+        Point { unroll, ..device.point }
+    }
+
+    /// Gives vectors up, where values do not allow them.
+    pub fn scalar(&mut self, device: &ClDevice) {
+        self.input.vec = 1;
+        self.point = Self::point(device, 1);
+    }
+
+    /// Everything that the text depends on; `more` is the family's.
+    pub fn key(&self, more: &[u8]) -> Vec<u8> {
+        let mut key = vec![self.size as u8];
+        key.extend(more);
+        self.point.key(&mut key);
+        codegen::stride_key(&mut key, self.indexed.base());
+        self.input.key(&mut key);
+        key
+    }
+
+    /// The whole text; `types` is the family's, and `item` what it moves.
+    pub fn text(&self, device: &ClDevice, types: &str, item: &str, source: &str) -> String {
+        let base = self.indexed.base();
+        [
+            &codegen::defines(device, self.input.wide, self.point),
+            codegen::PRELUDE,
+            types,
+            &self.input.text(),
+            &notes::text(self.input.fused.dtype(), self.input.wide),
+            &base_text(base, self.indexed.nest.dims.len()),
+            &store_text(self.input.vec, item, self.size),
+            source,
+        ]
+        .concat()
+    }
+
+    /// Calls `run(slot, [first, end])` for all elements, `most` at a time.
+    pub fn launches(
+        &self,
+        device: &ClDevice,
+        on: &Device,
+        most: usize,
+        mut run: impl FnMut(&Slot, [usize; 2]) -> Result<()>,
+    ) -> Result<()> {
+        let n = self.indexed.count();
+        let mut first = 0;
+        while first < n {
+            let end = n.min(first + most);
+            let range = self.indexed.range;
+            let tell = Box::new(move |at: usize, index| range.outside(first + at, index));
+            device.notes.launch(device, on, tell, |slot| run(slot, [first, end]))?;
+            first = end;
+        }
+        Ok(())
+    }
+
+    /// Sets the arguments from `len` on and starts.
+    ///
+    /// # Safety
+    /// As [`Launch::run`].
+    pub unsafe fn run(
+        &'a self,
+        mut launch: Launch<'a>,
+        slot: &'a Slot,
+        [first, end]: [usize; 2],
+    ) -> Result<()> {
+        let (indexed, wide) = (self.indexed, self.input.wide);
+        let keys = notes::is_wide(self.input.fused.dtype(), wide);
+        codegen::bind_index(&mut launch, indexed.len, keys)?;
+        codegen::bind_offset(&mut launch, indexed.step, wide)?;
+        launch.note(slot)?;
+        codegen::bind_output(&mut launch, indexed.offset, indexed.base(), wide)?;
+        self.input.bind(&mut launch)?;
+        let per_group = self.point.group * self.point.unroll * self.input.vec;
+        // SAFETY: the caller's promise.
+        unsafe { launch.run([(end - first).div_ceil(per_group), 1, 1], [self.point.group, 1, 1]) }
+    }
+}
+
+/// `CLAN_BASE_AT(i)`: where the place of an element starts.
+fn base_text(base: &[isize], dims: usize) -> String {
+    format!(
+        "#define CLAN_BASE_PARAMS {}\nstatic inline clan_off clan_base(const clan_ix i CLAN_BASE_PARAMS CLAN_PARAMS) {{\n{}  return {};\n}}\n#define CLAN_BASE_AT(i) clan_base(i{} CLAN_ARGS)\n",
+        codegen::output_params(base),
+        codegen::coordinates(dims),
+        codegen::position("oo", "so_", base),
+        codegen::output_args(base),
+    )
+}
+
+/// `CLAN_STORE` and `CLAN_LOADS`: neighbouring items, in words of up to 16 bytes.
+fn store_text(vec: usize, item: &str, size: usize) -> String {
+    let width = (16 / size).min(vec);
+    if width == 1 {
+        return format!(
+            "#define CLAN_STORE(out, i, w) for (int q = 0; q < {vec}; q++) (out)[(i) + q] = (w)[q]\n#define CLAN_LOADS(i, w) for (int q = 0; q < {vec}; q++) (w)[q] = CLAN_LOAD((i) + q)\n"
+        );
+    }
+    let (mut store, mut load) = (String::new(), String::new());
+    for part in (0..vec).step_by(width) {
+        let lanes: Vec<String> = (part..part + width).map(|q| format!("(w)[{q}]")).collect();
+        let list = lanes.join(", ");
+        store.push_str(&format!(
+            "*(__global {item}{width}*)((out) + (i) + {part}) = ({item}{width})({list}); "
+        ));
+        load.push_str(&format!(
+            "{{ const {item}{width} q = *(__global const {item}{width}*)(values + from + (i) + {part}); "
+        ));
+        for (q, lane) in lanes.iter().enumerate() {
+            load.push_str(&format!("{lane} = q.s{q:x}; "));
+        }
+        load.push_str("} ");
+    }
+    format!("#define CLAN_STORE(out, i, w) {{ {store}}}\n#define CLAN_LOADS(i, w) {{ {load}}}\n")
+}
