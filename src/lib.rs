@@ -143,8 +143,8 @@ pub use group::{
     Replicated, ShardedArray, ShardedExpr, ShardedReduction, UserOp, Work,
 };
 pub use ops::conv2d::Border;
-pub use ops::groupby::GroupBy;
 pub use ops::gather::{IndexElement, Pad, Scatter};
+pub use ops::groupby::GroupBy;
 #[doc(hidden)]
 pub use ops::limits;
 pub use ops::linalg::{Diagonal, Lu, Real, Triangle};

@@ -194,7 +194,7 @@ where
     /// A row by one thread.
     fn row(&self, start: usize) {
         let len = self.block.len;
-        let mut tile = vec![T::default(); TILE];
+        let mut tile: Vec<T> = vec![T::default(); TILE.min(len)];
         let mut carry = None;
         for at in (0..len).step_by(TILE) {
             let tile = &mut tile[..TILE.min(len - at)];

@@ -9,6 +9,7 @@ use crate::group::ReduceOp;
 use crate::group::link::peer::text as peer;
 use crate::ops::combine;
 use crate::ops::gather::{store_cl as scatter, take as gather};
+use crate::ops::groupby;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
 use crate::ops::random::draw;
@@ -17,7 +18,6 @@ use crate::ops::scan::{self, opencl as scans};
 use crate::ops::sort::{self, opencl as sorts};
 use crate::ops::sparse;
 use crate::ops::stencil;
-use crate::ops::{combine, groupby};
 use crate::ops::{combine::Combine, select};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,6 +89,9 @@ const FAMILIES: &[Family] = &[
             };
             let shifted = crate::ops::histogram::count::shifted(dtype);
             Some(format!("{}{shifted}#define CLAN_BIN {kind}\n", leaf(dtype)))
+        },
+    },
+    Family {
         name: "gather",
         by: "gather/take.rs",
         kernels: &["gather"],
@@ -225,7 +228,7 @@ const FAMILIES: &[Family] = &[
         by: "sort/opencl.rs",
         kernels: &["sort_count", "sort_scatter"],
         types: |dtype| {
-            let order = sort::Order { dtype, descending: dtype as u8 % 2 == 0 };
+            let order = sort::Order { dtype, descending: dtype.is_signed() };
             Some(sorts::types(order, dtype as u8 % 3, dtype.size()))
         },
     },

@@ -3,9 +3,9 @@
 pub(crate) mod combine;
 pub(crate) mod conv2d;
 pub(crate) mod copy;
+pub(crate) mod gather;
 pub(crate) mod groupby;
 pub(crate) mod histogram;
-pub(crate) mod gather;
 pub mod limits;
 pub(crate) mod linalg;
 pub(crate) mod map;

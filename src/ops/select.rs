@@ -12,10 +12,11 @@ use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::PARALLEL_ABOVE;
 use crate::host::eval::SharedOut;
-use crate::layout::{Dims, Layout, count};
+use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
     device::DeviceKind,
+    layout::Dims,
     opencl::{ClDevice, Launch, Point, codegen, program::Program},
 };
 use ndarray::{Axis, s};
@@ -420,7 +421,7 @@ impl<T: Element> DeviceArray<T> {
         // All but the last value, which fills the array.
         let mut values = DeviceArray::<T>::zeros(device, kept + 1)?;
         values.slice_mut(s![kept..])?.assign(&self.slice(s![n - 1..])?)?;
-        values.slice_mut(s![..kept])?.assign(&DeviceArray::from_raw(inner))?;
+        values.slice_mut(s![..kept])?.assign(DeviceArray::from_raw(inner))?;
         let mut lengths = ends.to_contiguous()?;
         lengths.slice_mut(s![1..])?.assign(&ends.slice(s![1..])? - &ends.slice(s![..kept])?)?;
         Ok((values, lengths))
@@ -476,6 +477,7 @@ impl<T: Element> DeviceArray<T> {
 
 /// Runs spread out.
 struct Spread<'a> {
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "errors of OpenCL name it"))]
     op: &'static str,
     /// In row-major order.
     values: &'a RawArray,

@@ -21,9 +21,9 @@
 //! always names its operation. On the host, which compiles nothing, each runs by itself at once.
 
 mod elementwise;
+mod gather;
 mod groupby;
 mod histogram;
-mod gather;
 mod images;
 mod layouts;
 mod linalg;

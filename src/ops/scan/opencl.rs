@@ -271,7 +271,7 @@ impl Call<'_> {
         let input = self.input();
         let program = self.program(&input, true, mute)?;
         let halves = dtype.compute().size().div_ceil(4);
-        let slots = halves * (1 + parts(&self.scanning.join, *dtype));
+        let slots = halves * (1 + parts(self.scanning.join, *dtype));
         let words = tiles * chains * self.shape.columns * slots + 2;
         let mail = DeviceArray::<u64>::zeros(&out.device, words)?;
         let none = Buffer::new(&out.device, 0)?;
@@ -301,7 +301,7 @@ impl Call<'_> {
         let spans = tiles.div_ceil(each);
         let none = Buffer::new(&out.device, 0)?;
         let totals = spans * chains * self.shape.columns;
-        let carry = dtype.compute().size() * parts(&self.scanning.join, *dtype);
+        let carry = dtype.compute().size() * parts(self.scanning.join, *dtype);
         let [sums, cuts] = [totals * carry, totals]
             .map(|bytes| Buffer::new(&out.device, if spans > 1 { bytes } else { 0 }));
         let (sums, cuts) = (sums?, cuts?);

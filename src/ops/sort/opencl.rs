@@ -112,7 +112,7 @@ pub(super) fn launch(sorting: Sorting<'_>, device: &ClDevice) -> Result<()> {
     };
     for pass in 0..passes {
         // The last pass writes the result.
-        let last = (passes - 1 - pass) % 2 == 0;
+        let last = (passes - 1 - pass).is_multiple_of(2);
         let (program, shift) = (if pass == 0 { &first } else { &rest }, pass * shape.digit);
         let (Some(spare), spare_loads) = (other_keys.as_mut(), other_loads.as_mut()) else {
             let loads = loads.as_deref().map(|to| Loads { to, from, at: from_at });

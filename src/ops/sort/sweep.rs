@@ -52,7 +52,9 @@ fn works(device: &Device, cl: &ClDevice) -> bool {
         let answer = try_it(device, cl, SPINS, false);
         match &answer {
             Ok(Some(0)) => log::debug!("{device}: sorts sweep"),
-            Ok(Some(n)) => log::info!("{device}: {n} counts of a sort came late; it does not sweep"),
+            Ok(Some(n)) => {
+                log::info!("{device}: {n} counts of a sort came late; it does not sweep")
+            }
             Ok(None) => log::warn!("{device}: sweeping sorts are wrong, and not used"),
             Err(e) => log::info!("{device}: sweeping sorts do not run: {e}"),
         }
@@ -148,7 +150,7 @@ pub(super) fn launch(
     let none = Buffer::new(&owner, 0)?;
     for pass in 0..passes {
         // The last pass writes the result.
-        let last = (passes - 1 - pass) % 2 == 0;
+        let last = (passes - 1 - pass).is_multiple_of(2);
         let (from, to) = match (&mut other, last) {
             (Some(other), true) => (&*other, &*out),
             (Some(other), false) => (&*out, &*other),
