@@ -5,6 +5,7 @@ use super::codegen;
 use super::notes;
 use crate::device::{Backing, Device};
 use crate::element::DType;
+use crate::group::ReduceOp;
 use crate::group::link::peer::text as peer;
 use crate::ops::combine;
 use crate::ops::gather::{store_cl as scatter, take as gather};
@@ -14,7 +15,6 @@ use crate::ops::reproducible;
 use crate::ops::scan::{self, opencl as scans};
 use crate::ops::sort::{self, opencl as sorts};
 use crate::ops::{combine::Combine, select};
-use crate::group::ReduceOp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -157,7 +157,11 @@ const FAMILIES: &[Family] = &[
                 _ => (scan::Join::Min, ReduceOp::Min),
             };
             let types = scans::types(&join, dtype, &Combine::own(op, dtype));
-            Some(format!("#define CLAN_ROLLED\n{}{}{types}", codegen::output_type(dtype, 1), leaf(dtype)))
+            Some(format!(
+                "#define CLAN_ROLLED\n{}{}{types}",
+                codegen::output_type(dtype, 1),
+                leaf(dtype)
+            ))
         },
     },
     Family {
