@@ -7,7 +7,7 @@ on_every_device!(any_view_under_any_mask, |device| {
     property(device, 6, (shapes(), recipes(), 0u32..5), |(shape, recipe, every)| {
         let a = counted::<i16>(&shape);
         let (x, a) = view(on(device, &a), a, &recipe);
-        let keeps = |v: i16| every > 0 && v as u32 % every == 0;
+        let keeps = |v: i16| every > 0 && (v as u32).is_multiple_of(every);
         let mask = on(device, &a.map(|&v| keeps(v)));
         let (yes, no): (Vec<i16>, Vec<i16>) = a.iter().partition(|v| keeps(**v));
         assert_eq!(x.masked_select(&mask).unwrap().to_vec().unwrap(), yes);
