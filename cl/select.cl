@@ -37,11 +37,10 @@ static inline void clan_flags(__local uchar* flags, const clan_ix from, const cl
 }
 
 // How many of a work-item's neighbouring flags are set.
-static inline uint clan_count(__local const uchar* flags) {
-  __local const uint* words = (__local const uint*)(flags + get_local_id(0) * CLAN_EACH);
+static inline uint clan_count(__local const uint* words) {
   uint count = 0;
 #pragma unroll
-  for (uint k = 0; k < CLAN_EACH / 4; k++) count += popcount(words[k]);
+  for (uint k = 0; k < CLAN_EACH / 4; k++) count += popcount(words[get_local_id(0) * (CLAN_EACH / 4) + k]);
   return count;
 }
 
@@ -113,12 +112,14 @@ void select_write(__global clan_item* restrict out, __global const ulong* ends, 
 #endif
   }
 #else
-  __local uchar flags[CLAN_TILE];
+  // Words, so that the bytes in them are aligned like words.
+  __local uint words[CLAN_TILE / 4];
+  __local uchar* const flags = (__local uchar*)words;
   __local ushort kept[CLAN_TILE];
   __local uint sums[CLAN_GROUP];
   const uint me = get_local_id(0);
   clan_flags(flags, from, n CLAN_ARGS);
-  const uint mine = clan_count(flags);
+  const uint mine = clan_count(words);
   uint rank = clan_ranks(sums, mine) - mine;
   const uint count = sums[CLAN_GROUP - 1];
   // Kept ones from the front, others from the back.

@@ -1,6 +1,6 @@
 //! `select`: what a mask keeps, where it is true, and runs of equal elements. Kernels: `cl/select.cl`.
 
-use super::{Op, copy, map, run, scan};
+use super::{Op, copy, map, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
@@ -18,6 +18,7 @@ use crate::{
     device::DeviceKind,
     layout::Dims,
     opencl::{ClDevice, Launch, Point, codegen, program::Program},
+    ops::scan,
 };
 use ndarray::{Axis, s};
 use rayon::prelude::*;

@@ -130,6 +130,7 @@ pub(super) struct Indexed {
     pub len: usize,
     pub range: Range,
     /// How far elements of the array lie apart at most.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     pub reach: u128,
 }
 

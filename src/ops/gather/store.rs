@@ -34,6 +34,7 @@ pub(super) struct Store<'a> {
     /// Row-major, one a place or a single one.
     pub values: &'a RawArray,
     /// Elements of one launch at most.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     pub most: usize,
 }
 

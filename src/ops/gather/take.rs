@@ -44,11 +44,13 @@ pub(super) fn take(
 pub(super) const MOST: usize = 1 << 31;
 
 pub(super) struct Take<'a> {
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     pub op: &'static str,
     pub array: &'a RawArray,
     pub indexed: Indexed,
     pub out: &'a mut Buffer,
     /// Elements of one launch at most.
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     pub most: usize,
 }
 

@@ -92,6 +92,7 @@ fn start(
 }
 
 struct Sorting<'a> {
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
     op: &'static str,
     keys: &'a RawArray,
     order: Order,
