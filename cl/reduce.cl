@@ -35,11 +35,12 @@ typedef float clan_word;
 #define CLAN_ANY 6
 #define CLAN_ALL 7
 
-// Compilers warn of integers that are compared with themselves.
+// Compilers warn of integers that are compared with themselves, and of constants as conditions.
 #if CLAN_IS_FLOAT
 #define CLAN_IS_NAN(x) ((x) != (x))
 #else
-#define CLAN_IS_NAN(x) 0
+static inline int clan_no(void) { return 0; }
+#define CLAN_IS_NAN(x) clan_no()
 #endif
 
 // ---- The operators: identity, push one element, join two accumulators, give the result. --------
