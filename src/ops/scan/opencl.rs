@@ -147,8 +147,7 @@ pub(super) fn launch(
 /// Whether groups hear of each other in time, tried once a device: where they do not the result is
 /// right as well, but slow.
 fn mail_works(device: &Device, cl: &ClDevice) -> bool {
-    // A processor that runs the kernels of GPUs in tests has few groups at a time, which wait for others
-    // that have not started.
+    // Processors run few groups at a time: spans are as good, also where a test gives them kernels of GPUs.
     if cl.info.kind != DeviceKind::Gpu {
         return false;
     }
