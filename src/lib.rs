@@ -153,6 +153,7 @@ pub use ops::random::Random;
 pub use ops::reduction::Reduction;
 pub use ops::scan::Scan;
 pub use ops::sort::Sort;
+pub use ops::sorted::Side;
 pub use ops::sparse::SparseMatrix;
 pub use ops::stencil::{Around, ConvMode, Stencil};
 pub use {half, ndarray};

@@ -236,6 +236,8 @@ mod scatter;
 mod select;
 #[path = "conformance/sort.rs"]
 mod sort;
+#[path = "conformance/sorted.rs"]
+mod sorted;
 #[path = "conformance/sparse.rs"]
 mod sparse;
 #[path = "conformance/stencil.rs"]

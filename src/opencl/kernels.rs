@@ -16,6 +16,7 @@ use crate::ops::random::draw;
 use crate::ops::reproducible;
 use crate::ops::scan::{self, opencl as scans};
 use crate::ops::sort::{self, opencl as sorts};
+use crate::ops::sorted;
 use crate::ops::sparse;
 use crate::ops::stencil;
 use crate::ops::{combine::Combine, select};
@@ -231,6 +232,12 @@ const FAMILIES: &[Family] = &[
             let order = sort::Order { dtype, descending: dtype.is_signed() };
             Some(sorts::types(order, dtype as u8 % 3, dtype.size()))
         },
+    },
+    Family {
+        name: "sorted",
+        by: "sorted/mod.rs",
+        kernels: &["searchsorted", "merge"],
+        types: |dtype| Some(sorted::types(dtype, dtype.is_signed().then_some(dtype.size()))),
     },
     Family {
         name: "sparse",

@@ -77,8 +77,7 @@ impl<T: Number> Expr<T> {
             let keys = Expr::<K>::from_node(Ok(keys.clone()));
             within(op, &keys, groups)?;
         }
-        let keys = copy::contiguous(&map::eval(&Node::cast(keys, DType::U32))?)?;
-        Ok(GroupBy { values, keys, groups, _type: PhantomData })
+        GroupBy::of(op, &values, &Node::cast(keys, DType::U32), groups, &device)
     }
 }
 
@@ -129,6 +128,20 @@ impl<T: Number> DeviceArray<T> {
 }
 
 impl<T: Number> GroupBy<T> {
+    /// Groups by `u32` numbers below `groups`, which broadcast to the shape of the elements.
+    pub(crate) fn of(
+        op: &'static str,
+        values: &Arc<Node>,
+        numbers: &Arc<Node>,
+        groups: usize,
+        device: &Device,
+    ) -> Result<GroupBy<T>> {
+        let values = values.with(values.dtype, &values.shape, Some(device));
+        let numbers = map::as_shape(numbers, op, &values.shape, device)?;
+        let keys = copy::contiguous(&map::eval(&numbers)?)?;
+        Ok(GroupBy { values, keys, groups, _type: PhantomData })
+    }
+
     /// The sum of each group, 0 where it has no elements. Integers are added in 64 bits and wrap; the
     /// error of float sums is a few rounding errors of Σ|x| where the device has `f64`, and grows with
     /// the number of elements elsewhere. The same bits every time.

@@ -17,6 +17,7 @@ pub(crate) mod reproducible;
 pub(crate) mod scan;
 pub(crate) mod select;
 pub(crate) mod sort;
+pub(crate) mod sorted;
 pub(crate) mod sparse;
 pub(crate) mod stencil;
 

@@ -4,7 +4,7 @@ use super::*;
 use std::cmp::Ordering;
 
 /// Integers by value; floats by value, −0 before 0, every NaN last.
-fn order(a: Wide, b: Wide) -> Ordering {
+pub fn order(a: Wide, b: Wide) -> Ordering {
     match (a, b) {
         (Wide::Int(a), Wide::Int(b)) => a.cmp(&b),
         (a, b) => {

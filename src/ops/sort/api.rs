@@ -6,6 +6,7 @@ use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
 use crate::layout::count;
+use crate::ops::sorted::order;
 use crate::ops::{copy, map};
 use ndarray::Axis;
 
@@ -50,7 +51,7 @@ impl<T: Element> Sort<T> {
             ));
         }
         count(op, &node.shape)?;
-        let x = DeviceArray::<T>::from_raw(map::eval(node)?);
+        let x = DeviceArray::<T>::from_raw(map::array(node)?);
         copy::contiguous(x.permute(&self.order(rank, false))?.raw()?)
     }
 
@@ -93,6 +94,24 @@ impl<T: Element> Sort<T> {
     /// As [`Sort::indices`].
     pub fn values_and_indices(&self) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
         self.both("argsort")
+    }
+
+    /// Whether the values are in this order along the axis already. One pass over them; waits for the
+    /// device.
+    ///
+    /// ```
+    /// use clan::{Device, DeviceArray, ndarray::Axis};
+    /// let x = DeviceArray::from_slice(&Device::host(), &[3, 2, 2])?;
+    /// assert!(!x.is_sorted(Axis(0))?);
+    /// assert!(x.sorted(Axis(0)).descending().is_sorted()?);
+    /// # Ok::<(), clan::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Sort::values`].
+    pub fn is_sorted(&self) -> Result<bool> {
+        let array = map::array(self.input.node()?)?;
+        order::holds("is_sorted", &array, self.axis.0, self.descending)
     }
 
     fn both(&self, op: &'static str) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
@@ -175,6 +194,15 @@ macro_rules! sorts {
             /// As `sort`.
             pub fn argsort(&self, axis: Axis) -> Result<DeviceArray<u64>> {
                 self.sorted(axis).indices()
+            }
+
+            /// Whether every line along an axis is in ascending order, NaNs last. See
+            /// [`Sort::is_sorted`].
+            ///
+            /// # Errors
+            /// As `sort`.
+            pub fn is_sorted(&self, axis: Axis) -> Result<bool> {
+                self.sorted(axis).is_sorted()
             }
         }
     )*};

@@ -115,6 +115,7 @@ macro_rules! order_float {
         }
     }};
 }
+pub(crate) use order_float;
 
 impl Sorting<'_> {
     fn of<K: host::Key, P: Copy + Default + Send + Sync>(

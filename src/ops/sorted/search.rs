@@ -1,0 +1,174 @@
+//! `searchsorted`: where values belong in a sorted vector.
+
+#[cfg(feature = "opencl")]
+use super::Shape;
+use super::{host_slice, vector, with_order};
+use crate::array::{DeviceArray, RawArray};
+use crate::backend::Buffer;
+use crate::device::Device;
+use crate::element::{DType, Element};
+use crate::error::Result;
+use crate::expr::{Expr, IntoExpr};
+use crate::host::PARALLEL_ABOVE;
+use crate::host::sort::Key;
+use crate::layout::{Layout, count};
+#[cfg(feature = "opencl")]
+use crate::opencl::{ClDevice, Launch, codegen};
+use crate::ops::{Op, copy, map, run};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// On which side of elements that equal it a value belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Before them: how many elements are less.
+    Left,
+    /// After them: how many elements are less or equal.
+    Right,
+}
+
+impl<T: Element> DeviceArray<T> {
+    /// Where values belong in this vector, which is sorted in ascending order: at which position each
+    /// can be inserted so that the order stays. The result has the shape of `values`. The order is that
+    /// of [`Sort`](crate::Sort): −0 before 0, every NaN last and all of them equal. Where the vector is
+    /// not sorted, positions are any of 0 to its length.
+    ///
+    /// ```
+    /// use clan::{Device, DeviceArray, Side};
+    /// let host = Device::host();
+    /// let x = DeviceArray::from_slice(&host, &[1.0f32, 2.0, 2.0, 5.0])?;
+    /// let v = DeviceArray::from_slice(&host, &[2.0f32, 0.5, 9.0])?;
+    /// assert_eq!(x.searchsorted(&v, Side::Left)?.to_vec()?, [1, 0, 4]);
+    /// assert_eq!(x.searchsorted(&v, Side::Right)?.to_vec()?, [3, 0, 4]);
+    /// assert_eq!(x.searchsorted(4.0, Side::Left)?.item()?, 3);
+    /// # Ok::<(), clan::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An array of other than one axis; values on another device; mistakes kept in their expression; out
+    /// of memory.
+    pub fn searchsorted(&self, values: impl IntoExpr<T>, side: Side) -> Result<DeviceArray<u64>> {
+        let op = "searchsorted";
+        let keys = vector(op, "the sorted array", self)?;
+        let values = values.into_expr();
+        count(op, values.shape()?)?;
+        let values = placed(op, &values, self.device())?;
+        Ok(DeviceArray::from_raw(search(op, &keys, &values, side, false)?))
+    }
+}
+
+/// An expression's elements without gaps on a device.
+fn placed<T: Element>(op: &'static str, values: &Expr<T>, device: &Device) -> Result<RawArray> {
+    let node = values.node()?;
+    copy::contiguous(&map::array(&map::as_shape(node, op, &node.shape, device)?)?)
+}
+
+/// How many of the keys of a sorted vector lie before each value; both have no gaps. With `wide`
+/// positions have 64 bits also where 32 suffice.
+pub(super) fn search(
+    op: &'static str,
+    keys: &RawArray,
+    values: &RawArray,
+    side: Side,
+    wide: bool,
+) -> Result<RawArray> {
+    let device = keys.device().clone();
+    let layout = Layout::contiguous(&values.layout.shape);
+    let mut out = RawArray::alloc(op, &device, &layout, DType::U64)?;
+    if layout.len() > 0 {
+        run(Search { op, keys, values, side, out: &mut out, wide }, &device)?;
+    }
+    Ok(RawArray { buffer: Arc::new(out), layout, dtype: DType::U64 })
+}
+
+struct Search<'a> {
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "errors of OpenCL name it"))]
+    op: &'static str,
+    keys: &'a RawArray,
+    values: &'a RawArray,
+    side: Side,
+    out: &'a mut Buffer,
+    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "for OpenCL"))]
+    wide: bool,
+}
+
+/// Values looked for at a time, so that their loads are in flight together.
+const AT_ONCE: usize = 16;
+
+/// Values that a task takes.
+const PART: usize = 1024;
+
+impl Op for Search<'_> {
+    type Output = ();
+
+    fn check(&self, _: &Device) -> Result<()> {
+        // Bits are compared, which every device has.
+        Ok(())
+    }
+
+    fn host(self) -> Result<()> {
+        let n = self.values.layout.len();
+        let Some(block) = self.out.host_mut() else { return Ok(()) };
+        // SAFETY: the result has `n` places, which nobody else uses.
+        let out = unsafe { std::slice::from_raw_parts_mut(block.ptr_mut().cast::<u64>(), n) };
+        let upto = self.side == Side::Right;
+        with_order!(self.keys.dtype, |K, order| {
+            on_host::<K>(host_slice(self.keys), host_slice(self.values), out, upto, order);
+        });
+        Ok(())
+    }
+
+    #[cfg(feature = "opencl")]
+    fn opencl(self, device: &ClDevice) -> Result<()> {
+        let Search { op, keys, values, side, out, wide } = self;
+        let shape = Shape::of(device, keys.dtype.size(), None);
+        let (n, count) = (keys.layout.len(), values.layout.len());
+        let wide = wide || Shape::wide(n.max(count));
+        let program = shape.program(device, op, keys.dtype, None, wide)?;
+        let mut launch = Launch::new(device, &program, op, "searchsorted")?;
+        launch.output(out)?;
+        launch.input(&keys.buffer)?;
+        launch.value(keys.layout.offset as u64)?;
+        codegen::bind_index(&mut launch, n, wide)?;
+        launch.input(&values.buffer)?;
+        launch.value(values.layout.offset as u64)?;
+        codegen::bind_index(&mut launch, count, wide)?;
+        launch.value(u32::from(side == Side::Right))?;
+        let tile = shape.group * shape.searches * shape.rounds;
+        // SAFETY: the arguments follow the kernel's parameters; it reads keys below `n` only, and values
+        // and places below `count`.
+        unsafe { launch.run([count.div_ceil(tile), 1, 1], [shape.group, 1, 1]) }
+    }
+}
+
+fn on_host<K: Key>(
+    keys: &[K],
+    values: &[K],
+    out: &mut [u64],
+    upto: bool,
+    order: impl Fn(K) -> K + Sync,
+) {
+    let some = |(values, out): (&[K], &mut [u64])| {
+        for (values, out) in values.chunks(AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+            let (mut value, mut low) = ([K::default(); AT_ONCE], [0usize; AT_ONCE]);
+            value.iter_mut().zip(values).for_each(|(value, &v)| *value = order(v));
+            // The answer lies in low ..= low + len.
+            let mut len = keys.len();
+            while len > 0 {
+                let step = (len / 2).max(1);
+                for (low, &value) in low.iter_mut().zip(&value) {
+                    let key = order(keys[*low + step - 1]);
+                    *low += step * usize::from((key < value) | (upto & (key == value)));
+                }
+                len -= step;
+            }
+            out.iter_mut().zip(low).for_each(|(out, low)| *out = low as u64);
+        }
+    };
+    // A value costs as many steps as the number of keys has bits.
+    let steps = values.len() * (usize::BITS - keys.len().leading_zeros()) as usize;
+    match steps <= PARALLEL_ABOVE {
+        true => some((values, out)),
+        false => values.par_chunks(PART).zip(out.par_chunks_mut(PART)).for_each(some),
+    }
+}
