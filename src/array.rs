@@ -26,6 +26,22 @@ impl RawArray {
         &self.buffer.device
     }
 
+    /// The elements of an array in the host's memory that has no gaps.
+    ///
+    /// # Safety
+    /// `T` has the size of the elements, and takes any bits that they have. Nobody writes them: so it
+    /// is for whoever holds the array.
+    pub unsafe fn host_values<T>(&self) -> &[T] {
+        match self.buffer.host().filter(|_| self.layout.len() > 0) {
+            None => &[],
+            // SAFETY: as promised; blocks are aligned for every element type.
+            Some(block) => unsafe {
+                let start = block.ptr().cast::<T>().add(self.layout.offset);
+                std::slice::from_raw_parts(start, self.layout.len())
+            },
+        }
+    }
+
     /// Memory for `layout`, which starts at 0 and has no gaps.
     pub fn alloc(
         op: &'static str,

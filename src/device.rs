@@ -423,6 +423,23 @@ impl Device {
         }
     }
 
+    /// Refuses an operand on another device. `mine` and `theirs` say what lives on each, as in "the
+    /// matrix lives".
+    pub(crate) fn require_same(
+        &self,
+        op: &'static str,
+        mine: &str,
+        other: &Device,
+        theirs: &str,
+    ) -> Result<()> {
+        if self == other {
+            return Ok(());
+        }
+        let text =
+            format!("{mine} on {self} and {theirs} on {other}; copy one with `to_device` first");
+        Err(Error::new(ErrorKind::DeviceMismatch, op, text))
+    }
+
     /// The error for an element type that the device cannot compute in.
     pub(crate) fn require(&self, op: &'static str, dtype: DType) -> Result<()> {
         if self.supports(dtype) {

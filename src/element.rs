@@ -280,3 +280,29 @@ macro_rules! with_compute {
     };
 }
 pub(crate) use with_compute;
+
+/// Calls a generic function with the unsigned integer of as many bytes as a `DType` has: where bits are
+/// moved, whatever they mean.
+macro_rules! with_bits {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype.size() {
+            1 => {
+                type $T = u8;
+                $body
+            }
+            2 => {
+                type $T = u16;
+                $body
+            }
+            4 => {
+                type $T = u32;
+                $body
+            }
+            _ => {
+                type $T = u64;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_bits;

@@ -1,7 +1,7 @@
 //! Shapes and strides: the arithmetic of views, broadcasting and coalescing.
 
 use crate::error::{Error, ErrorKind, Result};
-use ndarray::SliceInfoElem;
+use ndarray::{Axis, SliceInfoElem};
 use smallvec::{SmallVec, smallvec};
 
 /// Lengths of axes. Up to four need no allocation: small arrays spend their time in the allocator
@@ -39,6 +39,16 @@ pub(crate) fn count(op: &'static str, shape: &[usize]) -> Result<usize> {
             ),
         )),
     }
+}
+
+/// Refuses an axis that `shape` does not have.
+pub(crate) fn check_axis(op: &'static str, axis: Axis, shape: &[usize]) -> Result<usize> {
+    if axis.0 < shape.len() {
+        return Ok(axis.0);
+    }
+    let text =
+        format!("axis {} is outside shape {shape:?}, which has {} axes", axis.0, shape.len());
+    Err(Error::index(op, text))
 }
 
 /// Row-major strides of `shape`.

@@ -2,7 +2,8 @@
 //!
 //! Each test is two: `…::host` and `…::opencl`. Without an OpenCL device the second prints
 //! `skipped`; `CLAN_TEST_REQUIRE=opencl` makes that a failure. `CLAN_TEST_DEVICE=NAME` keeps to the
-//! devices whose platform or name contains it. `CLAN_TEST_FULL=1` runs the whole table of
+//! devices whose platform or name contains it. Of several devices of one name the first is tested:
+//! they run the same kernels, and `tests/threads.rs` and `tests/group.rs` use them all. `CLAN_TEST_FULL=1` runs the whole table of
 //! `clan verify` also on CPUs through OpenCL, whose compilers take minutes for it.
 
 use clan::ndarray::{ArrayBase, ArrayD, Axis, Data, Dimension, SliceInfoElem};
@@ -12,6 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, any, prop_oneof};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::HashSet;
 use std::sync::RwLock;
 
 /// The OpenCL devices to test; says so when there are none.
@@ -19,6 +21,9 @@ fn opencl_devices() -> Vec<Device> {
     let only = std::env::var("CLAN_TEST_DEVICE").unwrap_or_default().to_lowercase();
     let mut devices: Vec<Device> = Device::all().into_iter().filter(|d| !d.is_host()).collect();
     devices.retain(|d| d.to_string().to_lowercase().contains(&only));
+    // Of devices that are the same the first one stands for all.
+    let mut seen = HashSet::new();
+    devices.retain(|d| seen.insert((d.info().platform.clone(), d.info().name.clone())));
     if devices.is_empty() {
         let reason = Device::opencl_status().reason.unwrap_or_else(|| format!("none is {only:?}"));
         let required = std::env::var("CLAN_TEST_REQUIRE").is_ok_and(|v| v.contains("opencl"));

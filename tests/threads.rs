@@ -74,3 +74,27 @@ fn threads_copy_between_devices() {
     });
     assert_eq!(home.to_vec().unwrap(), data);
 }
+
+/// Devices of one kind have the same kernels. PoCL's cache of loaded kernels must not mix them up when
+/// they run side by side in ranges of different lengths.
+#[test]
+fn equal_devices_side_by_side() {
+    support::opencl_devices();
+    std::thread::scope(|scope| {
+        for (k, d) in Device::all().into_iter().enumerate() {
+            scope.spawn(move || {
+                // Nothing is waited for before the end.
+                let sums: Vec<_> = (0..600)
+                    .map(|round| {
+                        let n = 1 + round * 97 + k * 31;
+                        let x = DeviceArray::<u32>::arange(&d, 0, n as u32, 1).unwrap();
+                        ((&x * 3 + 1).eval().unwrap().sum().unwrap(), n as u64)
+                    })
+                    .collect();
+                for (sum, n) in sums {
+                    assert_eq!(sum.item().unwrap(), 3 * n * (n - 1) / 2 + n, "{d}, {n} elements");
+                }
+            });
+        }
+    });
+}

@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
-pub(crate) use split::{fits, fuse, replace};
+pub(crate) use split::{fits, fuse, fuse_somewhere, replace};
 
 /// An element-wise expression that has not been computed yet.
 ///

@@ -28,6 +28,15 @@ pub(crate) fn fuse(root: &Arc<Node>) -> Result<Fused> {
     Ok(Fused::new(&split(root, room)?))
 }
 
+/// As [`fuse`], and the device to compute on: the best one where the expression has no array.
+pub(crate) fn fuse_somewhere(root: &Arc<Node>) -> Result<(Fused, Device)> {
+    if let Some(device) = &root.device {
+        return Ok((fuse(root)?, device.clone()));
+    }
+    let device = Device::best()?;
+    Ok((Fused::new(&root.with(root.dtype, &root.shape, Some(&device))), device))
+}
+
 /// Whether one kernel takes all of an expression beside `own` bytes of other arguments.
 pub(crate) fn fits(fused: &Fused, device: &Device, own: usize) -> bool {
     let leaf = 16 + 8 * fused.shape.len();

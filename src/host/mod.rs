@@ -12,11 +12,21 @@ pub(crate) use lanes::{maximum, minimum};
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
+use rayon::prelude::*;
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
 
 /// Elements below which work stays on the calling thread: waking the others costs microseconds.
 pub(crate) const PARALLEL_ABOVE: usize = 32 * 1024;
+
+/// Runs `f` for each of some tasks, in parallel where they have many elements in all.
+pub(crate) fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync + Send) {
+    if tasks <= 1 || elements <= PARALLEL_ABOVE {
+        (0..tasks).for_each(f);
+    } else {
+        (0..tasks).into_par_iter().for_each(f);
+    }
+}
 
 /// Cached memory beyond which blocks go back to the system: the host's memory belongs to others.
 pub(crate) const CACHE_LIMIT: usize = 1 << 30;

@@ -1,7 +1,7 @@
 //! Reductions on the host: the same two walks as the kernels, by rows or by columns.
 
-use super::PARALLEL_ABOVE;
 use super::eval::{CHUNK, Evaluator, SharedOut};
+use super::for_tasks;
 use super::lanes::{Lane, maximum, minimum};
 use rayon::prelude::*;
 
@@ -57,14 +57,6 @@ pub(crate) fn reduce<T: Lane, R: Reducer<T>>(
             }
         };
         for_tasks(rows.div_ceil(per_task), rows * len, |k| task(k * per_task));
-    }
-}
-
-fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync + Send) {
-    if tasks <= 1 || elements <= PARALLEL_ABOVE {
-        (0..tasks).for_each(f);
-    } else {
-        (0..tasks).into_par_iter().for_each(f);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Scans on the host: tiles that stay in the cache are scanned by themselves, then joined to what
 //! comes before them.
 
-use super::PARALLEL_ABOVE;
 use super::eval::{CHUNK, Evaluator, SharedOut};
+use super::{PARALLEL_ABOVE, for_tasks};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -478,13 +478,5 @@ where
             }
             top += rows;
         }
-    }
-}
-
-fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync + Send) {
-    if tasks <= 1 || elements <= PARALLEL_ABOVE {
-        (0..tasks).for_each(f);
-    } else {
-        (0..tasks).into_par_iter().for_each(f);
     }
 }

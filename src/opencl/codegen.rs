@@ -38,6 +38,17 @@ pub(crate) fn storage(dtype: DType) -> &'static str {
     }
 }
 
+/// OpenCL C's name of the type that elements of a size in bytes are moved as.
+pub(crate) fn word(size: usize) -> &'static str {
+    match size {
+        1 => "uchar",
+        2 => "ushort",
+        4 => "uint",
+        8 => "ulong",
+        _ => "uint4",
+    }
+}
+
 /// OpenCL C's name of the type that values are computed in.
 pub(crate) fn compute(dtype: DType) -> &'static str {
     storage(dtype.compute())

@@ -97,7 +97,7 @@ const FAMILIES: &[Family] = &[
         by: "gather/take.rs",
         kernels: &["gather"],
         types: |dtype| {
-            let word = format!("typedef {} clan_word;\n", gather::word(dtype.size()));
+            let word = format!("typedef {} clan_word;\n", codegen::word(dtype.size()));
             Some(word + &indices(dtype))
         },
     },
@@ -267,7 +267,7 @@ const FAMILIES: &[Family] = &[
                 DType::Bool => scatter::types(1, "", 0, 0, false),
                 DType::I8 => scatter::types(2, "", 0, 0, false),
                 DType::U8 | DType::U16 | DType::I64 => {
-                    scatter::types(3, gather::word(dtype.size()), 0, 0, dtype == DType::U8)
+                    scatter::types(3, codegen::word(dtype.size()), 0, 0, dtype == DType::U8)
                 }
                 DType::U32 => scatter::types(4, "uint", 1, 0, false),
                 DType::U64 => scatter::types(4, "ulong", 3, 0, true),

@@ -47,6 +47,8 @@ pub(crate) struct ClDevice {
     /// Once set, large blocks are made so that other devices can reach them.
     exporter: OnceLock<peer::Exporter>,
     event_per_launch: bool,
+    /// Tells programs from those of others of the same name where the driver mixes them up.
+    twin: usize,
     pub programs: Programs,
     /// Points that the tuner found, read from disk at first use.
     pub tuned: OnceLock<crate::tune::Table>,
@@ -242,6 +244,7 @@ impl ClDevice {
             }),
             exporter: OnceLock::new(),
             event_per_launch: quirks::event_per_launch(info),
+            twin: quirks::twin(info),
             programs: Programs::default(),
             tuned: OnceLock::new(),
             probes: Mutex::default(),

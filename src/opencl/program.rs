@@ -136,7 +136,11 @@ impl Programs {
 fn options(device: &ClDevice) -> String {
     let exact =
         if device.info.exact_division { " -cl-fp32-correctly-rounded-divide-sqrt" } else { "" };
-    format!("-cl-std=CL1.2{exact}")
+    let twin = match device.twin {
+        0 => String::new(),
+        k => format!(" -DCLAN_TWIN={k}"),
+    };
+    format!("-cl-std=CL1.2{exact}{twin}")
 }
 
 impl Program {

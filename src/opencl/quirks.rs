@@ -1,6 +1,8 @@
 //! Known faults of drivers, as data: who, what, and the evidence.
 
 use crate::device::{DeviceInfo, DeviceKind};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 struct Quirk {
     /// Part of the platform's name.
@@ -18,6 +20,8 @@ enum Effect {
     LocalReserve(u64),
     /// Launches without an event keep their buffers forever.
     EventPerLaunch,
+    /// Devices of one name must not have equal programs.
+    MixesTwins,
     /// On a CPU all loops of a work-item end, without a word, after so many rounds together.
     LoopRounds(usize),
 }
@@ -37,6 +41,11 @@ const QUIRKS: &[Quirk] = &[
         platform: "AMD Accelerated Parallel Processing",
         effect: Effect::EventPerLaunch,
         evidence: "ocl issue 94: memory of kernels enqueued without an event is not freed",
+    },
+    Quirk {
+        platform: "Portable Computing Language",
+        effect: Effect::MixesTwins,
+        evidence: "PoCL 3.1 and 5.0: devices of one name look for loaded kernels in one list, by the program and the size of the group, but there is one entry for each longer range: two that run at a time give back each other's, and the process aborts in pocl_release_dlhandle_cache; three devices in tests/threads.rs, 2 runs of 13",
     },
     Quirk {
         platform: "rusticl",
@@ -75,4 +84,16 @@ pub(crate) fn loop_rounds(info: &DeviceInfo) -> Option<usize> {
 /// Whether every launch needs an event.
 pub(crate) fn event_per_launch(info: &DeviceInfo) -> bool {
     of(info).any(|q| q.effect == Effect::EventPerLaunch)
+}
+
+/// A number that tells the programs of a device from those of others of its name, where they must differ.
+pub(crate) fn twin(info: &DeviceInfo) -> usize {
+    static SEEN: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+    if !of(info).any(|q| q.effect == Effect::MixesTwins) {
+        return 0;
+    }
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = seen.entry(format!("{}\0{}", info.platform, info.name)).or_default();
+    *count += 1;
+    *count - 1
 }

@@ -237,7 +237,7 @@ impl Op for Copy<'_> {
         let mut key = vec![size as u8, tile as u8, t.batch.len() as u8, u8::from(wide)];
         point.key(&mut key);
         let program = device.programs.get(device, "copy", ("copy", key), || {
-            let name = ["uchar", "ushort", "", "uint", "", "", "", "ulong"][size - 1];
+            let name = codegen::word(size);
             let mut params = String::new();
             let mut offsets = String::new();
             for k in (0..t.batch.len()).rev() {

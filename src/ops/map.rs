@@ -5,8 +5,8 @@ use crate::array::RawArray;
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
-use crate::error::{Error, ErrorKind, Result};
-use crate::expr::fuse;
+use crate::error::Result;
+use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
 use crate::expr::node::{Kind, Node};
 use crate::host;
@@ -24,10 +24,7 @@ pub(crate) const SOURCE: &str = include_str!("../../cl/map.cl");
 
 /// Evaluates an expression into a new array, in parts where one kernel does not suffice.
 pub(crate) fn eval(root: &Arc<Node>) -> Result<RawArray> {
-    let fused = match &root.device {
-        Some(_) => fuse(root)?,
-        None => Fused::new(&root.with(root.dtype, &root.shape, Some(&Device::best()?))),
-    };
+    let (fused, _) = fuse_somewhere(root)?;
     let order = fused.memory_order();
     eval_ordered(&fused, &order)
 }
@@ -114,14 +111,8 @@ pub(crate) fn as_shape(
     shape: &[usize],
     device: &Device,
 ) -> Result<Arc<Node>> {
-    if let Some(other) = root.device.as_ref().filter(|d| *d != device) {
-        return Err(Error::new(
-            ErrorKind::DeviceMismatch,
-            op,
-            format!(
-                "the array lives on {device} and the value on {other}; copy one with `to_device` first"
-            ),
-        ));
+    if let Some(other) = &root.device {
+        device.require_same(op, "the array lives", other, "the value")?;
     }
     let value = Layout::contiguous(&root.shape);
     value.broadcast(op, shape)?;

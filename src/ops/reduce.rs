@@ -7,17 +7,18 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Scalar, with_compute};
 use crate::error::{Error, Result};
-use crate::expr::fuse;
+use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::host::eval::{Evaluator, SharedOut};
 use crate::host::reduce as host;
-use crate::layout::{Layout, count};
+use crate::layout::{Layout, check_axis, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
 #[cfg(feature = "opencl")]
 use crate::tune::streams;
 use half::{bf16, f16};
+use ndarray::Axis;
 use std::sync::Arc;
 
 /// The kernels' text.
@@ -57,18 +58,9 @@ pub(super) fn pick_axes(
     let Some(axes) = axes else { return Ok(vec![true; shape.len()]) };
     let mut picked = vec![false; shape.len()];
     for &axis in axes {
-        match picked.get_mut(axis) {
-            Some(p) if !*p => *p = true,
-            Some(_) => return Err(Error::index(op, format!("axis {axis} is named twice"))),
-            None => {
-                return Err(Error::index(
-                    op,
-                    format!(
-                        "axis {axis} is outside shape {shape:?}, which has {} axes",
-                        shape.len()
-                    ),
-                ));
-            }
+        check_axis(op, Axis(axis), shape)?;
+        if std::mem::replace(&mut picked[axis], true) {
+            return Err(Error::index(op, format!("axis {axis} is named twice")));
         }
     }
     Ok(picked)
@@ -85,11 +77,7 @@ pub(super) fn reduce(
 ) -> Result<RawArray> {
     let picked = pick_axes(op, axes, &root.shape)?;
     count(op, &root.shape)?;
-    let fused = match &root.device {
-        Some(_) => fuse(root)?,
-        None => Fused::new(&root.with(root.dtype, &root.shape, Some(&Device::best()?))),
-    };
-    let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+    let (fused, device) = fuse_somewhere(root)?;
     let plan = Plan::new(&fused, kind, &picked);
     if plan.len == 0 && plan.rows > 0 && !kind.has_identity() {
         return Err(Error::argument(

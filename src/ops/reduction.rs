@@ -329,14 +329,8 @@ macro_rules! short_forms {
                         format!("shapes {:?} and {:?} differ; both operands have the same", a.shape()?, b.shape()?),
                     ));
                 }
-                if let (Some(x), Some(y)) = (a.device()?, b.device()?)
-                    && x != y
-                {
-                    return Err(Error::new(
-                        ErrorKind::DeviceMismatch,
-                        "dot",
-                        format!("one operand lives on {x} and the other on {y}; copy one with `to_device` first"),
-                    ));
+                if let (Some(x), Some(y)) = (a.device()?, b.device()?) {
+                    x.require_same("dot", "one operand lives", y, "the other")?;
                 }
                 let product = a.cast::<T::Sum>() * b.cast::<T::Sum>();
                 // The sum of a sum type has that type again.

@@ -199,12 +199,8 @@ impl Blocks<'_> {
 
     fn on_host<T: Real>(self) {
         let [len, blocks, tasks] = self.size();
-        let start = self.values.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-        let n = tasks / blocks * len;
-        // SAFETY: `rows` times `len` elements from the offset on, which nobody writes.
-        let x = unsafe {
-            std::slice::from_raw_parts(start.cast::<T>().add(self.values.layout.offset), n)
-        };
+        // SAFETY: `T` is the type of the elements, a float.
+        let x = unsafe { self.values.host_values::<T>() };
         let out = self.out.host_mut().map_or(std::ptr::null_mut(), |block| block.ptr_mut());
         let (out, by) = (SharedOut(out), self.by);
         (0..tasks).into_par_iter().with_min_len(16).for_each(|task| {

@@ -4,14 +4,14 @@ use super::{Op, copy, map, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
-use crate::element::{DType, Element};
+use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expr::fuse;
+use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
-use crate::host::PARALLEL_ABOVE;
 use crate::host::eval::SharedOut;
+use crate::host::{PARALLEL_ABOVE, for_tasks};
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
@@ -58,13 +58,9 @@ impl<'a> What<'a> {
 /// A vector of what the mask keeps, and how many that are. Waits for the number.
 fn select(op: &'static str, mask: &Arc<Node>, what: What<'_>) -> Result<(RawArray, usize)> {
     let n = count(op, &mask.shape)?;
-    let fused = match &mask.device {
-        Some(_) => fuse(mask)?,
-        None => Fused::new(&mask.with(mask.dtype, &mask.shape, Some(&Device::best()?))),
-    };
-    let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+    let (fused, device) = fuse_somewhere(mask)?;
     if let Some(values) = what.values() {
-        same_device(op, values.device(), &device)?;
+        values.device().require_same(op, "the values live", &device, "the mask")?;
     }
     let empty = Layout::contiguous(&[0]);
     let mut out = RawArray::alloc(op, &device, &empty, what.dtype())?;
@@ -75,16 +71,6 @@ fn select(op: &'static str, mask: &Arc<Node>, what: What<'_>) -> Result<(RawArra
     let len = if matches!(what, What::All(_)) { n } else { kept };
     let layout = Layout::contiguous(&[len]);
     Ok((RawArray { buffer: Arc::new(out), layout, dtype: what.dtype() }, kept))
-}
-
-fn same_device(op: &'static str, values: &Device, mask: &Device) -> Result<()> {
-    if values == mask {
-        return Ok(());
-    }
-    let text = format!(
-        "the values live on {values} and the mask on {mask}; copy one with `to_device` first"
-    );
-    Err(Error::new(ErrorKind::DeviceMismatch, op, text))
 }
 
 struct Select<'a> {
@@ -117,8 +103,9 @@ impl Select<'_> {
     ) {
         let all = matches!(self.what, What::All(_));
         let total = starts[starts.len() - 1];
-        let part = |(k, flags): (usize, &[u8])| {
+        for_tasks(flags.len().div_ceil(PART), flags.len(), |k| {
             let from = k * PART;
+            let flags = &flags[from..flags.len().min(from + PART)];
             let (mut to, mut rest) = (starts[k], total + from - starts[k]);
             for (i, &flag) in flags.iter().enumerate() {
                 // SAFETY (both): the places of a part are its own: as many as it keeps from its start
@@ -133,12 +120,7 @@ impl Select<'_> {
                     }
                 }
             }
-        };
-        if flags.len() <= PARALLEL_ABOVE {
-            flags.chunks(PART).enumerate().for_each(part);
-        } else {
-            flags.par_chunks(PART).enumerate().for_each(part);
-        }
+        });
     }
 }
 
@@ -151,9 +133,8 @@ impl Op for Select<'_> {
 
     fn host(mut self) -> Result<usize> {
         let mask = copy::contiguous(&map::eval(self.mask)?)?;
-        let start = mask.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-        // SAFETY: a byte an element from the offset on, which nobody writes.
-        let flags = unsafe { std::slice::from_raw_parts(start.add(mask.layout.offset), self.n) };
+        // SAFETY: a byte an element.
+        let flags = unsafe { mask.host_values::<u8>() };
         let of = |flags: &[u8]| flags.iter().map(|&f| usize::from(f != 0)).sum::<usize>();
         let counts: Vec<usize> = match self.n <= PARALLEL_ABOVE {
             true => flags.chunks(PART).map(of).collect(),
@@ -172,22 +153,11 @@ impl Op for Select<'_> {
             self.parts(out, flags, &starts, |i| i as u64);
             return Ok(sum);
         };
-        let from = values.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-        macro_rules! bits {
-            ($T:ty) => {{
-                // SAFETY: as many elements of this size from the offset on, which nobody writes.
-                let values = unsafe {
-                    std::slice::from_raw_parts(from.cast::<$T>().add(values.layout.offset), self.n)
-                };
-                self.parts(out, flags, &starts, |i| values[i]);
-            }};
-        }
-        match values.dtype.size() {
-            1 => bits!(u8),
-            2 => bits!(u16),
-            4 => bits!(u32),
-            _ => bits!(u64),
-        }
+        with_bits!(values.dtype, T => {
+            // SAFETY: bits of this size.
+            let values = unsafe { values.host_values::<T>() };
+            self.parts(out, flags, &starts, |i| values[i]);
+        });
         Ok(sum)
     }
 
@@ -296,7 +266,7 @@ impl Select<'_> {
 /// What comes between the input and the file, for values of so many bytes.
 #[cfg(feature = "opencl")]
 pub(crate) fn types(size: usize, positions: bool) -> String {
-    let value = ["uchar", "ushort", "uint", "ulong"][size.ilog2() as usize];
+    let value = codegen::word(size);
     let positions = if positions { "#define CLAN_POSITIONS\n" } else { "" };
     format!("#define CLAN_TYPED\ntypedef {value} clan_item;\n{positions}")
 }
@@ -317,7 +287,10 @@ impl<T: Element> DeviceArray<T> {
             ));
         }
         match &node.device {
-            Some(device) => same_device(op, self.device(), device).map(|()| node.clone()),
+            Some(device) => {
+                self.device().require_same(op, "the values live", device, "the mask")?;
+                Ok(node.clone())
+            }
             None => Ok(node.with(node.dtype, &node.shape, Some(self.device()))),
         }
     }
@@ -436,7 +409,7 @@ impl<T: Element> DeviceArray<T> {
     pub fn run_length_decode(&self, lengths: &DeviceArray<u64>) -> Result<DeviceArray<T>> {
         let op = "run_length_decode";
         self.vector(op)?;
-        same_device(op, self.device(), lengths.device())?;
+        self.device().require_same(op, "the values live", lengths.device(), "the lengths")?;
         if lengths.shape() != self.shape() {
             return Err(Error::shape(
                 op,
@@ -449,6 +422,12 @@ impl<T: Element> DeviceArray<T> {
         }
         let device = self.device().clone();
         let runs = self.len();
+        // Sums wrap. One that does is far beyond what any array has, so a rough sum tells.
+        let rough = lengths.expr().cast::<f32>().sum()?.item()?;
+        if rough >= isize::MAX as f32 {
+            let text = format!("the lengths add up to {rough:e}, more than an array can have");
+            return Err(Error::new(ErrorKind::TooLarge, op, text));
+        }
         let ends = lengths.cumsum(Axis(0))?;
         let n = match runs {
             0 => 0,
@@ -496,47 +475,28 @@ impl Op for Spread<'_> {
     }
 
     fn host(self) -> Result<()> {
-        let runs = self.values.layout.len();
-        let start =
-            |array: &RawArray| array.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-        // SAFETY: an end a run from the offset on, which nobody writes.
-        let ends = unsafe {
-            let ends = start(self.ends).cast::<u64>().add(self.ends.layout.offset);
-            std::slice::from_raw_parts(ends, runs)
-        };
+        // SAFETY: `u64`s.
+        let ends = unsafe { self.ends.host_values::<u64>() };
         let Some(block) = self.out.host_mut() else { return Ok(()) };
         let out = SharedOut(block.ptr_mut());
-        macro_rules! bits {
-            ($T:ty) => {{
-                // SAFETY: a value a run from the offset on, which nobody writes.
-                let values = unsafe {
-                    let values = start(self.values).cast::<$T>().add(self.values.layout.offset);
-                    std::slice::from_raw_parts(values, runs)
-                };
-                let part = |k: usize| {
-                    let (mut at, to) = (k * PART, self.n.min((k + 1) * PART));
-                    let mut run = ends.partition_point(|&end| end <= at as u64);
-                    while at < to {
-                        let end = to.min(ends[run] as usize);
-                        // SAFETY: the part's own places.
-                        let out = unsafe {
-                            std::slice::from_raw_parts_mut(out.at::<$T>(at as isize), end - at)
-                        };
-                        out.fill(values[run]);
-                        at = end;
-                        run += 1;
-                    }
-                };
-                let parts = self.n.div_ceil(PART);
-                if parts == 1 { part(0) } else { (0..parts).into_par_iter().for_each(part) }
-            }};
-        }
-        match self.values.dtype.size() {
-            1 => bits!(u8),
-            2 => bits!(u16),
-            4 => bits!(u32),
-            _ => bits!(u64),
-        }
+        with_bits!(self.values.dtype, T => {
+            // SAFETY: bits of this size.
+            let values = unsafe { self.values.host_values::<T>() };
+            let part = |k: usize| {
+                let (mut at, to) = (k * PART, self.n.min((k + 1) * PART));
+                let mut run = ends.partition_point(|&end| end <= at as u64);
+                while at < to {
+                    let end = to.min(ends[run] as usize);
+                    // SAFETY: the part's own places.
+                    let out =
+                        unsafe { std::slice::from_raw_parts_mut(out.at::<T>(at as isize), end - at) };
+                    out.fill(values[run]);
+                    at = end;
+                    run += 1;
+                }
+            };
+            for_tasks(self.n.div_ceil(PART), self.n, part);
+        });
         Ok(())
     }
 

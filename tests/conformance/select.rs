@@ -85,6 +85,10 @@ on_every_device!(mistakes, |device| {
     let lengths = DeviceArray::<u64>::ones(device, 3).unwrap();
     let words = ["[4]", "[3]"];
     assert_error(row.run_length_decode(&lengths), ErrorKind::Shape, "run_length_decode", &words);
+    // A sum of lengths that begins again at 0 when it is counted in 64 bits.
+    let lengths = DeviceArray::from_slice(device, &[u64::MAX, 2, 3, 0]).unwrap();
+    let got = row.run_length_decode(&lengths);
+    assert_error(got, ErrorKind::TooLarge, "run_length_decode", &["1.8446744e19"]);
     if !device.is_host() {
         let here = DeviceArray::<bool>::ones(&Device::host(), (3, 4)).unwrap();
         let got = x.masked_select(&here);

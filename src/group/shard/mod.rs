@@ -31,6 +31,7 @@ use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::{DType, Element};
 use crate::error::{Error, Result};
+use crate::layout::check_axis;
 use crate::split;
 use ndarray::{ArrayBase, ArrayD, Axis, Data, Dimension, Slice, SliceInfoElem};
 use std::fmt;
@@ -157,15 +158,6 @@ fn from_front<T: Element>(array: &DeviceArray<T>, axis: usize) -> Result<DeviceA
     let mut axes: Vec<usize> = (1..array.ndim()).collect();
     axes.insert(axis, 0);
     array.permute(&axes)
-}
-
-fn check_axis(op: &'static str, axis: Axis, shape: &[usize]) -> Result<usize> {
-    if axis.0 < shape.len() {
-        return Ok(axis.0);
-    }
-    let text =
-        format!("axis {} is outside shape {shape:?}, which has {} axes", axis.0, shape.len());
-    Err(Error::index(op, text))
 }
 
 /// An array that is split along one axis over the members of a [`Group`].

@@ -7,9 +7,10 @@ use crate::array::{DeviceArray, RawArray};
 use crate::device::Device;
 use crate::element::{DType, Element, Number};
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, check_axis};
 use crate::ops::copy;
 use crate::ops::reproducible::{self, BLOCK, Join, Real};
+use ndarray::Axis;
 use std::ops::Range;
 
 /// What one member adds to each row of elements that are reduced together.
@@ -70,11 +71,7 @@ impl<T: Number> ShardedReduction<T> {
     ) -> Result<Reduced<U>> {
         let (split, axis) = self.input.split()?;
         let (shape, axes) = (self.input.shape()?.to_vec(), self.picked()?);
-        if let Some(&bad) = axes.iter().find(|&&a| a >= shape.len()) {
-            let text =
-                format!("axis {bad} is outside shape {shape:?}, which has {} axes", shape.len());
-            return Err(Error::index(op, text));
-        }
+        axes.iter().try_for_each(|&a| check_axis(op, Axis(a), &shape).map(drop))?;
         let picked: Vec<bool> = (0..shape.len()).map(|a| axes.contains(&a)).collect();
         let mut results = if axes.first() == Some(&axis) {
             // Every member has one stretch of each row.

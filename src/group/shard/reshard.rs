@@ -1,9 +1,10 @@
 //! From one split to another.
 
-use super::{Replicated, ShardedArray, Split, check_axis, from_front_pending, to_front};
+use super::{Replicated, ShardedArray, Split, from_front_pending, to_front};
 use crate::array::DeviceArray;
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::layout::check_axis;
 use crate::ops::copy;
 use crate::split::overlap;
 use ndarray::Axis;

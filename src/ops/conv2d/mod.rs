@@ -7,7 +7,7 @@ use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Number};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
@@ -118,16 +118,7 @@ fn check(
         let axes = if rank == 2 { "two axes, neither" } else { "three axes, none" };
         return Err(Error::shape(op, format!("the filter has shape {fs:?}; it has {axes} empty")));
     }
-    if filter.device() != device {
-        return Err(Error::new(
-            ErrorKind::DeviceMismatch,
-            op,
-            format!(
-                "the image lives on {device} and the filter on {}; copy one with `to_device` first",
-                filter.device()
-            ),
-        ));
-    }
+    device.require_same(op, "the image lives", filter.device(), "the filter")?;
     device.require(op, image.dtype)
 }
 

@@ -2,12 +2,12 @@
 
 use crate::device::Device;
 use crate::element::{DType, Integer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::expr::fuse;
 use crate::expr::fused::{Fused, Nest};
 use crate::expr::node::Node;
 use crate::host::eval::{CHUNK, Evaluator, Scratch};
-use crate::layout::{Dims, Layout, Strides, broadcast_shapes, coalesce, count};
+use crate::layout::{Dims, Layout, Strides, broadcast_shapes, check_axis, coalesce, count};
 use ndarray::Axis;
 use rayon::prelude::*;
 use smallvec::SmallVec;
@@ -140,15 +140,6 @@ pub(super) struct Plan {
     pub indexed: Indexed,
 }
 
-pub(super) fn check_axis(op: &'static str, axis: Axis, shape: &[usize]) -> Result<usize> {
-    if axis.0 < shape.len() {
-        return Ok(axis.0);
-    }
-    let text =
-        format!("axis {} is outside shape {shape:?}, which has {} axes", axis.0, shape.len());
-    Err(Error::index(op, text))
-}
-
 impl Plan {
     /// Indexes an array, which is contiguous where `way` is flat. With `whole` the indices are broadcast
     /// to the array, else both to each other.
@@ -269,16 +260,10 @@ pub(super) fn on_device(
     shape: &[usize],
     device: &Device,
 ) -> Result<Arc<Node>> {
-    match root.device.as_ref().filter(|d| *d != device) {
-        None => Ok(root.with(root.dtype, shape, Some(device))),
-        Some(other) => Err(Error::new(
-            ErrorKind::DeviceMismatch,
-            op,
-            format!(
-                "the array lives on {device} and the indices or values on {other}; copy one with `to_device` first"
-            ),
-        )),
+    if let Some(other) = &root.device {
+        device.require_same(op, "the array lives", other, "the indices or values")?;
     }
+    Ok(root.with(root.dtype, shape, Some(device)))
 }
 
 /// The first index outside: its position and its bits.

@@ -1,14 +1,13 @@
 //! Arrays put together, repeated, rolled and flipped: by views where there is one, else by the copies of
 //! `ops/copy.rs` and `ops/map.rs`.
 
-use super::indexed::check_axis;
 use crate::array::{DeviceArray, RawArray};
 use crate::device::Device;
 use crate::element::{DType, Element};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::node::{Kind, Node};
 use crate::expr::{Expr, IntoExpr, fuse};
-use crate::layout::{Dims, Layout, Strides, count, row_major};
+use crate::layout::{Dims, Layout, Strides, check_axis, count, row_major};
 use crate::ops::{copy, map};
 use ndarray::{Axis, SliceInfoElem};
 use std::sync::Arc;

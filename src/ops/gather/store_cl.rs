@@ -3,11 +3,11 @@
 use super::exact::Exact;
 use super::kernel::Kernel;
 use super::store::{Act, Store};
-use super::take::word;
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
+use crate::opencl::codegen::word;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Maker, codegen};
 use std::sync::Arc;

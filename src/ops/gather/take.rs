@@ -86,7 +86,7 @@ impl Op for Take<'_> {
         let indexed = &self.indexed;
         let kernel = super::kernel::Kernel::new(device, indexed, size);
         let program = device.programs.get(device, self.op, ("gather", kernel.key(&[])), || {
-            let word = word(size);
+            let word = codegen::word(size);
             kernel.text(device, &format!("typedef {word} clan_word;\n"), word, SOURCE)
         })?;
         let on = self.out.device.clone();
@@ -100,18 +100,6 @@ impl Op for Take<'_> {
             // has checked, and writes elements `first` to `end` of the result.
             unsafe { kernel.run(launch, slot, [first, end]) }
         })
-    }
-}
-
-/// The type that elements of a size are moved as.
-#[cfg(feature = "opencl")]
-pub(crate) fn word(size: usize) -> &'static str {
-    match size {
-        1 => "uchar",
-        2 => "ushort",
-        4 => "uint",
-        8 => "ulong",
-        _ => "uint4",
     }
 }
 

@@ -8,8 +8,7 @@ use crate::device::Device;
 use crate::element::{DType, Integer, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
-use crate::expr::fuse;
-use crate::expr::fused::Fused;
+use crate::expr::fuse_somewhere;
 use crate::expr::node::Node;
 use crate::layout::count;
 use crate::ops::run;
@@ -70,11 +69,7 @@ impl<T: Number> Expr<T> {
     fn counted(&self, op: &'static str, bins: &Bins) -> Result<DeviceArray<u64>> {
         let root = self.node()?;
         count(op, &root.shape)?;
-        let fused = match &root.device {
-            Some(_) => fuse(root)?,
-            None => Fused::new(&root.with(root.dtype, &root.shape, Some(&Device::best()?))),
-        };
-        let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+        let (fused, device) = fuse_somewhere(root)?;
         device.require(op, T::DTYPE)?;
         if fused.len() == 0 {
             return DeviceArray::zeros(&device, bins.len());

@@ -3,7 +3,7 @@
 use super::Real;
 use super::block::Work;
 use crate::array::{DeviceArray, RawArray};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, broadcast_shapes, count, row_major};
 use crate::ops::matmul::shapes::batch_strides;
 
@@ -22,17 +22,7 @@ pub(super) struct Sides {
 impl Sides {
     pub fn check(op: &'static str, a: &RawArray, b: &RawArray) -> Result<Sides> {
         let (sa, sb) = (&a.layout.shape, &b.layout.shape);
-        if a.device() != b.device() {
-            return Err(Error::new(
-                ErrorKind::DeviceMismatch,
-                op,
-                format!(
-                    "the matrix lives on {} and the right-hand side on {}; copy one with `to_device` first",
-                    a.device(),
-                    b.device()
-                ),
-            ));
-        }
+        a.device().require_same(op, "the matrix lives", b.device(), "the right-hand side")?;
         let n = sa[sa.len() - 1];
         let (lead, rows, k, is_vector) = match sb.as_slice() {
             [rows] => (&[][..], *rows, 1, true),

@@ -20,7 +20,7 @@ use super::{copy, map, run};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::element::{DType, Element, Number, Scalar};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::expr::fused::{self, Fused};
 use crate::expr::node::Node;
 use crate::expr::{Expr, fits, fuse, replace};
@@ -178,17 +178,12 @@ impl<'a, T: Number> Product<'a, T> {
                 ),
             ));
         }
-        if out.device() != plan.a.device() {
-            return Err(Error::new(
-                ErrorKind::DeviceMismatch,
-                OP,
-                format!(
-                    "the operands live on {} and the array to write on {}; copy one with `to_device` first",
-                    plan.a.device(),
-                    out.device()
-                ),
-            ));
-        }
+        plan.a.device().require_same(
+            OP,
+            "the operands live",
+            out.device(),
+            "the array to write",
+        )?;
         let raw = out.raw_mut();
         let sound = raw.buffer.settled().is_ok() && raw.layout.is_contiguous();
         if sound && Arc::get_mut(&mut raw.buffer).is_some() {

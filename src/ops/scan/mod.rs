@@ -11,18 +11,19 @@ use super::{Op, copy, map, run};
 use crate::array::RawArray;
 use crate::backend::Buffer;
 use crate::device::Device;
-use crate::element::{DType, Scalar, with_compute};
+use crate::element::{DType, Scalar, with_bits, with_compute};
 use crate::error::{Error, Result};
-use crate::expr::fuse;
+use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::host::eval::{Evaluator, SharedOut};
 use crate::host::scan::{self as host, Block, FloatSum, Joiner, Plain};
 use crate::host::{maximum, minimum};
-use crate::layout::{Dims, Layout, count};
+use crate::layout::{Dims, Layout, check_axis, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::ClDevice;
 use half::{bf16, f16};
+use ndarray::Axis;
 use std::sync::Arc;
 
 /// What joins elements.
@@ -60,21 +61,11 @@ pub(crate) fn scan(
     flags: Flags<'_>,
     before: Option<Scalar>,
 ) -> Result<RawArray> {
-    let rank = root.shape.len();
-    if axis >= rank {
-        return Err(Error::index(
-            op,
-            format!("axis {axis} is outside shape {:?}, which has {rank} axes", &root.shape[..]),
-        ));
-    }
+    check_axis(op, Axis(axis), &root.shape)?;
     count(op, &root.shape)?;
     let dtype = join.result(root.dtype);
     let root = Node::cast(root.clone(), dtype);
-    let fused = match &root.device {
-        Some(_) => fuse(&root)?,
-        None => Fused::new(&root.with(root.dtype, &root.shape, Some(&Device::best()?))),
-    };
-    let device = fused.device.clone().map_or_else(Device::best, Ok)?;
+    let (fused, device) = fuse_somewhere(&root)?;
     let flags = flags.map(|flags| marks(op, flags, &fused.shape, &device)).transpose()?;
     let layout = Layout::contiguous(&fused.shape);
     let length = |axes: &[usize]| axes.iter().product::<usize>();
@@ -105,16 +96,7 @@ fn marks(op: &'static str, flags: &RawArray, shape: &[usize], device: &Device) -
             ),
         ));
     }
-    if flags.device() != device {
-        return Err(Error::new(
-            crate::ErrorKind::DeviceMismatch,
-            op,
-            format!(
-                "the input lives on {device} and the flags on {}; copy one with `to_device` first",
-                flags.device()
-            ),
-        ));
-    }
+    device.require_same(op, "the input lives", flags.device(), "the flags")?;
     copy::contiguous(flags)
 }
 
@@ -148,13 +130,8 @@ impl Scanning<'_> {
             // for half floats, that which they are computed in.
             unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
         });
-        let flags = self.flags.map(|flags| {
-            let start = flags.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-            // SAFETY: one byte an element, from the offset on, which nobody writes.
-            unsafe {
-                std::slice::from_raw_parts(start.add(flags.layout.offset), flags.layout.len())
-            }
-        });
+        // SAFETY: one byte an element.
+        let flags = self.flags.map(|flags| unsafe { flags.host_values::<u8>() });
         let block = self.block;
         match self.dtype {
             DType::F16 | DType::BF16 if size_of::<T>() == 4 => {
@@ -186,31 +163,19 @@ impl Scanning<'_> {
     /// Any operator, over elements as they are stored.
     fn by_user(&self, combine: &Combine, out: SharedOut) -> Result<()> {
         let values = copy::contiguous(&map::eval(self.root)?)?;
-        let start = values.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-        macro_rules! bits {
-            ($T:ty) => {{
-                let join = |a: $T, b: $T| {
-                    let mut v: $T = 0;
-                    let at = |x: *const $T| SharedOut(x.cast_mut().cast());
-                    combine.block(at(&raw const a), at(&raw const b), at(&raw mut v), 1);
-                    v
-                };
-                let n = values.layout.len();
-                // SAFETY: as many elements of this size, which nobody writes.
-                let x = unsafe {
-                    std::slice::from_raw_parts(start.cast::<$T>().add(values.layout.offset), n)
-                };
-                let load =
-                    |start: usize, into: &mut [$T]| into.copy_from_slice(&x[start..][..into.len()]);
-                self.on_host::<$T, _>(&Plain(join), load, out);
-            }};
-        }
-        match self.dtype.size() {
-            1 => bits!(u8),
-            2 => bits!(u16),
-            4 => bits!(u32),
-            _ => bits!(u64),
-        }
+        with_bits!(self.dtype, T => {
+            let join = |a: T, b: T| {
+                let mut v: T = 0;
+                let at = |x: *const T| SharedOut(x.cast_mut().cast());
+                combine.block(at(&raw const a), at(&raw const b), at(&raw mut v), 1);
+                v
+            };
+            // SAFETY: bits of this size.
+            let x = unsafe { values.host_values::<T>() };
+            let load =
+                |start: usize, into: &mut [T]| into.copy_from_slice(&x[start..][..into.len()]);
+            self.on_host::<T, _>(&Plain(join), load, out);
+        });
         Ok(())
     }
 }

@@ -359,7 +359,7 @@ pub(crate) fn types(join: &Join, dtype: DType, combine: &Combine) -> String {
         DType::F32 => ("((ulong)as_uint(x))".to_string(), "as_float((uint)(u))".to_string()),
         DType::F64 => ("as_ulong(x)".to_string(), "as_double((ulong)(u))".to_string()),
         _ => {
-            let plain = ["uchar", "ushort", "uint", "ulong"][dtype.size().ilog2() as usize];
+            let plain = codegen::word(dtype.size());
             (format!("((ulong)({plain})(x))"), format!("(({word})({plain})(u))"))
         }
     };

@@ -5,7 +5,7 @@ use crate::array::{DeviceArray, RawArray};
 use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
-use crate::layout::count;
+use crate::layout::{check_axis, count};
 use crate::ops::sorted::order;
 use crate::ops::{copy, map};
 use ndarray::Axis;
@@ -43,13 +43,7 @@ impl<T: Element> Sort<T> {
     fn rows(&self, op: &'static str) -> Result<RawArray> {
         let node = self.input.node()?;
         let rank = node.shape.len();
-        if self.axis.0 >= rank {
-            let (axis, shape) = (self.axis.0, &node.shape[..]);
-            return Err(Error::index(
-                op,
-                format!("axis {axis} is outside shape {shape:?}, which has {rank} axes"),
-            ));
-        }
+        check_axis(op, self.axis, &node.shape)?;
         count(op, &node.shape)?;
         let x = DeviceArray::<T>::from_raw(map::array(node)?);
         copy::contiguous(x.permute(&self.order(rank, false))?.raw()?)
@@ -111,7 +105,7 @@ impl<T: Element> Sort<T> {
     /// As [`Sort::values`].
     pub fn is_sorted(&self) -> Result<bool> {
         let array = map::array(self.input.node()?)?;
-        order::holds("is_sorted", &array, self.axis.0, self.descending)
+        order::holds("is_sorted", &array, self.axis, self.descending)
     }
 
     fn both(&self, op: &'static str) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
@@ -151,17 +145,7 @@ impl<T: Element> Sort<T> {
                 ),
             ));
         }
-        if payload.device() != rows.device() {
-            return Err(Error::new(
-                ErrorKind::DeviceMismatch,
-                op,
-                format!(
-                    "the keys live on {} and what goes with them on {}; copy one with `to_device` first",
-                    rows.device(),
-                    payload.device()
-                ),
-            ));
-        }
+        rows.device().require_same(op, "the keys live", payload.device(), "what goes with them")?;
         let moved = payload.permute(&self.order(shape.len(), false))?;
         let values = copy::contiguous(moved.raw()?)?;
         let (keys, values) = pairs(op, &rows, self.descending, Some(&values))?;

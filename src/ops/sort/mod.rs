@@ -124,14 +124,11 @@ impl Sorting<'_> {
     ) {
         let n = self.keys.layout.len();
         let Some(block) = self.out.host_mut() else { return };
-        // SAFETY: the result has `n` keys, which nobody else uses; so has the input, which nobody
-        // writes.
+        // SAFETY: `K` is the bits of the keys, of which the result has as many, that nobody else uses.
         let keys = unsafe {
-            let from = self.keys.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-            let from = from.cast::<K>().add(self.keys.layout.offset);
-            let to = block.ptr_mut().cast::<K>();
-            to.copy_from_nonoverlapping(from, n);
-            std::slice::from_raw_parts_mut(to, n)
+            let to = std::slice::from_raw_parts_mut(block.ptr_mut().cast::<K>(), n);
+            to.copy_from_slice(self.keys.host_values());
+            to
         };
         let mut none = vec![P::default(); if self.loads.is_none() { n } else { 0 }];
         let mut kept = self.loads;
@@ -141,11 +138,9 @@ impl Sorting<'_> {
             (Some(block), Payload::Values(values)) => {
                 // SAFETY: as for the keys.
                 unsafe {
-                    let from = values.buffer.host().map_or(std::ptr::null(), |block| block.ptr());
-                    let from = from.cast::<P>().add(values.layout.offset);
-                    let to = block.ptr_mut().cast::<P>();
-                    to.copy_from_nonoverlapping(from, n);
-                    std::slice::from_raw_parts_mut(to, n)
+                    let to = std::slice::from_raw_parts_mut(block.ptr_mut().cast::<P>(), n);
+                    to.copy_from_slice(values.host_values());
+                    to
                 }
             }
             (Some(block), _) => {

@@ -235,8 +235,7 @@ fn program(
 
 /// What comes between the prelude and the file: keys, and a payload of a kind and size.
 pub(crate) fn types(order: Order, kind: u8, size: usize) -> String {
-    let unsigned = |size: usize| ["uchar", "ushort", "uint", "ulong"][size.ilog2() as usize];
-    let key = unsigned(order.dtype.size());
+    let key = codegen::word(order.dtype.size());
     let bits = order.dtype.size() * 8;
     let literal = |v: u64| format!("(({key}){v:#x}ul)");
     let sign = literal(1 << (bits - 1));
@@ -262,6 +261,6 @@ static inline {key} clan_order(const {key} x) {{ return {value}; }}
 #define CLAN_PAYLOAD {kind}
 typedef {} clan_load;
 ",
-        unsigned(size)
+        codegen::word(size)
     )
 }

@@ -85,7 +85,7 @@ impl<T: Number> Expr<T> {
                 ),
             ));
         }
-        super::same_device(op, &device, keys.device())?;
+        device.require_same(op, "the elements live", keys.device(), "the keys")?;
         let flags = heads(&raw)?;
         let runs = DeviceArray::from_raw(raw).masked_select(&flags)?;
         let numbers = flags.expr().cast::<u8>().cumsum(Axis(0))?.expr() - 1;

@@ -2,20 +2,19 @@
 
 #[cfg(feature = "opencl")]
 use super::Shape;
-use super::{host_slice, same_device, vector, with_order};
+use super::{vector, with_order};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
-use crate::element::{DType, Element};
+use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, Result};
-use crate::host::PARALLEL_ABOVE;
 use crate::host::eval::SharedOut;
+use crate::host::for_tasks;
 use crate::host::sort::Key;
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
 use crate::ops::{Op, run};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 impl<T: Element> DeviceArray<T> {
@@ -79,7 +78,7 @@ fn both<T: Element>(
     a: &DeviceArray<T>,
     b: &DeviceArray<T>,
 ) -> Result<(RawArray, RawArray)> {
-    same_device(op, a.device(), b.device())?;
+    a.device().require_same(op, "the first array lives", b.device(), "the second")?;
     Ok((vector(op, "the first array", a)?, vector(op, "the second array", b)?))
 }
 
@@ -88,7 +87,8 @@ fn payload<T: Element, P: Element>(
     keys: &DeviceArray<T>,
     payload: &DeviceArray<P>,
 ) -> Result<RawArray> {
-    same_device(op, keys.device(), payload.device())?;
+    let (mine, theirs) = ("the keys live", "what goes with them");
+    keys.device().require_same(op, mine, payload.device(), theirs)?;
     if payload.shape() != keys.shape() {
         let text = format!(
             "keys of shape {:?} and what goes with them of {:?}; each key needs one element",
@@ -159,7 +159,8 @@ impl Merge<'_> {
         order: impl Fn(K) -> K + Sync,
     ) {
         let n = self.len();
-        let (a, b): (&[K], &[K]) = (host_slice(self.a), host_slice(self.b));
+        // SAFETY: bits of this size.
+        let (a, b) = unsafe { (self.a.host_values::<K>(), self.b.host_values::<K>()) };
         let Some(block) = self.out.host_mut() else { return };
         let (out, loads) = (SharedOut(block.ptr_mut()), SharedOut(loads));
         let part = |k: usize| {
@@ -178,11 +179,7 @@ impl Merge<'_> {
             };
             join((&a[i0..i1], &own[i0..i1]), (&b[j0..j1], &others[j0..j1]), keys, loads, &order);
         };
-        let parts = n.div_ceil(PART);
-        match n <= PARALLEL_ABOVE {
-            true => (0..parts).for_each(part),
-            false => (0..parts).into_par_iter().for_each(part),
-        }
+        for_tasks(n.div_ceil(PART), n, part);
     }
 
     fn by<K: Key>(self, order: impl Fn(K) -> K + Sync) {
@@ -192,23 +189,17 @@ impl Merge<'_> {
         };
         let mut this = self;
         let to = start(this.out_loads.take());
-        macro_rules! with {
-            ($P:ty, $own:expr, $others:expr) => {
-                this.on_host::<K, $P>([host_slice($own), host_slice($others)], to, order)
-            };
-        }
         match this.loads {
             // Slices of nothing take no memory.
             None => {
                 let (own, others) = (vec![(); this.a.layout.len()], vec![(); this.b.layout.len()]);
                 this.on_host::<K, ()>([&own, &others], to, order);
             }
-            Some([own, others]) => match own.dtype.size() {
-                1 => with!(u8, own, others),
-                2 => with!(u16, own, others),
-                4 => with!(u32, own, others),
-                _ => with!(u64, own, others),
-            },
+            Some([own, others]) => with_bits!(own.dtype, P => {
+                // SAFETY: bits of this size.
+                let loads = unsafe { [own.host_values::<P>(), others.host_values::<P>()] };
+                this.on_host::<K, P>(loads, to, order);
+            }),
         }
     }
 }

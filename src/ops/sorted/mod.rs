@@ -12,9 +12,8 @@ mod unique;
 pub use search::Side;
 
 use crate::array::{DeviceArray, RawArray};
-use crate::device::Device;
 use crate::element::Element;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ops::copy;
 #[cfg(feature = "opencl")]
 use crate::{
@@ -38,30 +37,6 @@ fn vector<T: Element>(op: &'static str, name: &str, array: &DeviceArray<T>) -> R
             op,
             format!("{name} has shape {:?} and must have one axis; use `reshape`", array.shape()),
         )),
-    }
-}
-
-fn same_device(op: &'static str, first: &Device, second: &Device) -> Result<()> {
-    if first == second {
-        return Ok(());
-    }
-    let text = format!(
-        "one array lives on {first} and another on {second}; copy one with `to_device` first"
-    );
-    Err(Error::new(ErrorKind::DeviceMismatch, op, text))
-}
-
-/// The elements of an array of the host without gaps, as the unsigned integers that they are kept as.
-fn host_slice<K>(array: &RawArray) -> &[K] {
-    let n = array.layout.len();
-    debug_assert!(array.layout.is_contiguous() && array.dtype.size() == size_of::<K>());
-    match array.buffer.host() {
-        // SAFETY: the layout lies inside the block and has no gaps; nobody writes while the array is
-        // borrowed.
-        Some(block) if n > 0 => unsafe {
-            std::slice::from_raw_parts(block.ptr().cast::<K>().add(array.layout.offset), n)
-        },
-        _ => &[],
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::array::{DeviceArray, RawArray};
 use crate::element::{DType, Scalar};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::Expr;
 use crate::expr::node::{Binary, Node, Ternary, Unary};
-use ndarray::{Slice, SliceInfoElem};
+use crate::layout::check_axis;
+use ndarray::{Axis, Slice, SliceInfoElem};
 use std::sync::Arc;
 
 /// The bits of floats, and what is the same in all of them.
@@ -94,17 +95,11 @@ fn neighbours(
 pub(crate) fn holds(
     op: &'static str,
     array: &RawArray,
-    axis: usize,
+    axis: Axis,
     descending: bool,
 ) -> Result<bool> {
-    let shape = &array.layout.shape;
-    let Some(&len) = shape.get(axis) else {
-        return Err(Error::index(
-            op,
-            format!("axis {axis} is outside shape {shape:?}, which has {} axes", shape.len()),
-        ));
-    };
-    if len < 2 || array.layout.len() == 0 {
+    let axis = check_axis(op, axis, &array.layout.shape)?;
+    if array.layout.shape[axis] < 2 || array.layout.len() == 0 {
         return Ok(true);
     }
     let wrong = if descending { Binary::Lt } else { Binary::Gt };

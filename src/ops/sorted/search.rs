@@ -2,7 +2,7 @@
 
 #[cfg(feature = "opencl")]
 use super::Shape;
-use super::{host_slice, vector, with_order};
+use super::{vector, with_order};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
@@ -113,7 +113,9 @@ impl Op for Search<'_> {
         let out = unsafe { std::slice::from_raw_parts_mut(block.ptr_mut().cast::<u64>(), n) };
         let upto = self.side == Side::Right;
         with_order!(self.keys.dtype, |K, order| {
-            on_host::<K>(host_slice(self.keys), host_slice(self.values), out, upto, order);
+            // SAFETY: bits of this size.
+            let (keys, values) = unsafe { (self.keys.host_values(), self.values.host_values()) };
+            on_host::<K>(keys, values, out, upto, order);
         });
         Ok(())
     }

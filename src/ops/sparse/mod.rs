@@ -15,7 +15,7 @@ use super::{copy, run};
 use crate::array::{DeviceArray, RawArray, bytes};
 use crate::device::Device;
 use crate::element::Element;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 use build::Rows;
 use ndarray::{ArrayBase, Data, Ix2};
@@ -286,14 +286,7 @@ impl<T: Real> SparseMatrix<T> {
             );
             return Err(Error::shape(OP, text));
         }
-        if other.device() != self.device() {
-            let text = format!(
-                "the matrix lives on {} and the other operand on {}; copy one with `to_device` first",
-                self.device(),
-                other.device()
-            );
-            return Err(Error::new(ErrorKind::DeviceMismatch, OP, text));
-        }
+        self.device().require_same(OP, "the matrix lives", other.device(), "the other operand")?;
         product::product(OP, self, other.raw()?)
     }
 }
