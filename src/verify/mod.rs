@@ -32,6 +32,8 @@ mod products;
 mod random;
 mod reductions;
 mod scans;
+mod selects;
+mod sorts;
 mod sparse;
 mod stencil;
 
@@ -194,6 +196,8 @@ fn groups() -> Vec<Group> {
     groups.extend(groupby::groups());
     groups.extend(gather::groups());
     groups.extend(scans::groups());
+    groups.extend(selects::groups());
+    groups.extend(sorts::groups());
     groups.extend(stencil::groups());
     groups.extend(sparse::groups());
     groups

@@ -3,6 +3,7 @@
 
 pub use super::histogram::{bin_of, even_edges};
 pub use super::random::{Stream, philox};
+pub use super::sorts::order;
 use crate::element::{DType, Element};
 use half::{bf16, f16};
 use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn};

@@ -1,9 +1,9 @@
 //! Searches, merges, distinct elements and groups by any keys, against plain loops in the order of sorts.
 
-use super::sort::order;
 use super::*;
 use clan::Side;
 use clan::ndarray::{Array1, arr1, s};
+use clan::verify::oracle::order;
 use std::cmp::Ordering;
 
 /// Any values, of which many are special or equal to others.
