@@ -14,6 +14,9 @@ const FEW: usize = 512;
 pub(crate) trait Key: Copy + Default + Ord + Send + Sync + 'static {
     const SIZE: usize;
     fn digit(self, shift: usize) -> usize;
+    /// From and to its bits; those beyond its size are 0.
+    fn of_bits(bits: u64) -> Self;
+    fn bits(self) -> u64;
 }
 
 macro_rules! key {
@@ -23,6 +26,12 @@ macro_rules! key {
             #[inline]
             fn digit(self, shift: usize) -> usize {
                 (self >> shift) as usize & (DIGITS - 1)
+            }
+            fn of_bits(bits: u64) -> Self {
+                bits as $T
+            }
+            fn bits(self) -> u64 {
+                self.into()
             }
         }
     )*};
@@ -141,4 +150,50 @@ fn pass<K: Key, P: Copy + Send + Sync>(
         }
     }
     true
+}
+
+/// The first `k` keys by `order(key)`, what is equal by its position: that integer, and the position.
+pub(crate) fn first<K: Key>(
+    keys: &[K],
+    k: usize,
+    order: impl Fn(K) -> K + Sync + Copy,
+) -> Vec<(K, usize)> {
+    // A part keeps some more than `k`, and throws away the worst from time to time. What comes later has
+    // to be better than the worst that it kept then.
+    let part = |(from, keys): (usize, &[K])| {
+        let most = 2 * k + 1024;
+        let mut kept: Vec<(K, usize)> = Vec::with_capacity(most.min(keys.len()));
+        let mut worst = None;
+        for (i, &key) in keys.iter().enumerate() {
+            let rank = order(key);
+            if worst.is_some_and(|worst| rank >= worst) {
+                continue;
+            }
+            if kept.len() == most {
+                kept.select_nth_unstable(k - 1);
+                kept.truncate(k);
+                worst = Some(kept[k - 1].0);
+                if rank >= kept[k - 1].0 {
+                    continue;
+                }
+            }
+            kept.push((rank, from + i));
+        }
+        kept
+    };
+    let mut kept = match keys.len() > PARALLEL_ABOVE {
+        false => part((0, keys)),
+        true => {
+            let each =
+                keys.len().div_ceil(4 * rayon::current_num_threads()).max(PARALLEL_ABOVE / 2);
+            let parts = keys.par_chunks(each).enumerate();
+            parts.flat_map_iter(|(i, keys)| part((i * each, keys))).collect()
+        }
+    };
+    if kept.len() > k {
+        kept.select_nth_unstable(k - 1);
+        kept.truncate(k);
+    }
+    kept.sort_unstable();
+    kept
 }

@@ -258,6 +258,15 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "top_k",
+        by: "sort/top_k/opencl.rs",
+        kernels: &["top_k"],
+        types: |dtype| {
+            let order = sort::Order { dtype, descending: dtype.is_signed() };
+            Some(sorts::types(order, 0, 4))
+        },
+    },
+    Family {
         name: "scatter",
         by: "gather/store_cl.rs",
         kernels: &["scatter"],

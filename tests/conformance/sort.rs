@@ -114,3 +114,84 @@ on_every_device!(mistakes, |device| {
     let payload = DeviceArray::<u8>::zeros(device, 12).unwrap();
     assert_error(x.sorted(Axis(1)).with(&payload), ErrorKind::Shape, "sort", &["[12]", "[3, 4]"]);
 });
+
+/// The first `k` of every lane, from the whole of it in order.
+fn check_first<T: Sample>(x: &DeviceArray<T>, a: &ArrayD<T>, axis: usize, ks: &[usize]) {
+    for down in [true, false] {
+        let (values, from) = sorted(a, axis, down);
+        for &k in ks {
+            let (got, places) = match down {
+                true => x.top_k(k, Axis(axis)).unwrap(),
+                false => x.sorted(Axis(axis)).first(k).unwrap(),
+            };
+            assert_same(&got, &values.slice_axis(Axis(axis), (..k).into()));
+            assert_same(&places, &from.slice_axis(Axis(axis), (..k).into()));
+        }
+    }
+}
+
+fn first_of<T: Sample>(device: &Device, shape: &[usize], ks: &[usize]) {
+    if device.supports(T::DTYPE) {
+        let (mut rng, specials) = (Rng::new(5), T::specials());
+        let a = ArrayD::from_shape_simple_fn(shape, || match rng.below(40) {
+            0 => specials[rng.below(specials.len())],
+            _ => T::random(&mut rng),
+        });
+        check_first(&on(device, &a), &a, shape.len() - 1, ks);
+    }
+}
+
+on_every_device!(first_of_rows_and_columns, |device| {
+    let a = counted::<f32>(&[7, 30, 5]).mapv(|v| (v * 37.0) % 101.0);
+    for axis in 0..3 {
+        check_first(&on(device, &a), &a, axis, &[0, 1, a.shape()[axis]]);
+    }
+    let none = DeviceArray::<i32>::zeros(device, (3, 0)).unwrap();
+    assert_eq!(none.top_k(0, Axis(1)).unwrap().0.shape(), [3, 0]);
+    assert_eq!(none.top_k(0, Axis(0)).unwrap().1.shape(), [0, 0]);
+});
+on_every_device!(first_of_many, |device| {
+    first_of::<f32>(device, &[2, 70_001], &[100]);
+    first_of::<u8>(device, &[100_000], &[9000]);
+    first_of::<i64>(device, &[100_000], &[77]);
+});
+#[test]
+fn first_of_every_type_on_the_host() {
+    let device = Device::host();
+    macro_rules! each {
+        ($($t:ty)*) => {$( first_of::<$t>(&device, &[2, 40_001], &[1, 1000]); )*};
+    }
+    each!(bool u8 u16 u32 u64 i8 i16 i32 i64 clan::half::f16 clan::half::bf16 f32 f64);
+}
+
+// What a sample of every 16th says is wrong, in either direction, or says nothing.
+on_every_device!(first_where_samples_mislead, |device| {
+    let n = 200_000usize;
+    let mut rng = Rng::new(11);
+    let mut random = || rng.below(1 << 30) as u32 + 5;
+    let spread: Vec<u32> = (0..n).map(|_| random()).collect();
+    let with = |at: &dyn Fn(usize) -> Option<u32>| -> ArrayD<u32> {
+        let values = spread.iter().enumerate().map(|(i, &v)| at(i).unwrap_or(v));
+        ArrayD::from_shape_vec(vec![n], values.collect()).unwrap()
+    };
+    let sampled = |i: usize| i % 16 == 7;
+    for a in [
+        with(&|i| sampled(i).then_some(u32::MAX - (i as u32))),
+        with(&|i| sampled(i).then_some(i as u32 % 2 * u32::MAX)),
+        with(&|i| sampled(i).then_some(3)),
+        with(&|_| Some(9)),
+        // Equal ones at the end, where they are looked for last.
+        with(&|i| Some(u32::from(i > n / 2))),
+        with(&|i| Some(u32::from(i < n / 2))),
+    ] {
+        check_first(&on(device, &a), &a, 0, &[1, 9000]);
+    }
+});
+
+on_every_device!(too_many_first, |device| {
+    let x = on(device, &counted::<f32>(&[3, 4]));
+    let words = ["first 5 of 4", "[3, 4]"];
+    assert_error(x.top_k(5, Axis(1)), ErrorKind::Argument, "top_k", &words);
+    assert_error(x.sorted(Axis(0)).first(4), ErrorKind::Argument, "first", &["[4, 3]"]);
+    assert_error(x.top_k(1, Axis(2)), ErrorKind::Index, "top_k", &["axis 2", "[3, 4]"]);
+});

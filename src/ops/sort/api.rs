@@ -1,5 +1,6 @@
 //! What users say about sorting.
 
+use super::top_k::first;
 use super::{keys, pairs};
 use crate::array::{DeviceArray, RawArray};
 use crate::element::Element;
@@ -108,6 +109,21 @@ impl<T: Element> Sort<T> {
         order::holds("is_sorted", &array, self.axis, self.descending)
     }
 
+    /// The first `k` values in order, and where along the axis they come from: less work than a sort
+    /// where `k` is small. `descending` gives the greatest, which [`DeviceArray::top_k`] is short for.
+    ///
+    /// # Errors
+    /// A `k` above the axis' length; as [`Sort::values`].
+    pub fn first(&self, k: usize) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+        self.picked("first", k)
+    }
+
+    fn picked(&self, op: &'static str, k: usize) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+        let rows = DeviceArray::<T>::from_raw(self.rows(op)?);
+        let (values, positions) = first(op, &rows, self.descending, k)?;
+        Ok((self.back(values.raw()?.clone())?, self.back(positions.raw()?.clone())?))
+    }
+
     fn both(&self, op: &'static str) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
         let rows = self.rows(op)?;
         let len = rows.layout.shape.last().copied().unwrap_or(1);
@@ -187,6 +203,27 @@ macro_rules! sorts {
             /// As `sort`.
             pub fn is_sorted(&self, axis: Axis) -> Result<bool> {
                 self.sorted(axis).is_sorted()
+            }
+
+            /// The `k` greatest values along an axis, the greatest first, and where they come from; NaN is
+            /// greater than any number. Of equal values the first count. [`Sort::first`] gives the least.
+            ///
+            /// ```
+            /// use clan::{Device, DeviceArray, ndarray::Axis};
+            /// let x = DeviceArray::from_slice(&Device::host(), &[3, 9, 5, 9])?;
+            /// let (values, places) = x.top_k(3, Axis(0))?;
+            /// assert_eq!((values.to_vec()?, places.to_vec()?), (vec![9, 9, 5], vec![1, 3, 2]));
+            /// # Ok::<(), clan::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            /// A `k` above the axis' length; an axis outside the array; out of memory.
+            pub fn top_k(
+                &self,
+                k: usize,
+                axis: Axis,
+            ) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+                self.sorted(axis).descending().picked("top_k", k)
             }
         }
     )*};

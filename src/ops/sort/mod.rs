@@ -5,6 +5,7 @@ mod api;
 pub(crate) mod opencl;
 #[cfg(feature = "opencl")]
 mod sweep;
+pub(crate) mod top_k;
 
 pub use api::Sort;
 
@@ -115,7 +116,44 @@ macro_rules! order_float {
         }
     }};
 }
-pub(crate) use order_float;
+
+/// What is done with keys of some type.
+pub(crate) trait Visit {
+    type Output;
+    /// `order` gives the integer by which a key is sorted.
+    fn visit<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) -> Self::Output;
+}
+
+impl Order {
+    pub fn visit<V: Visit>(self, visitor: V) -> V::Output {
+        let Order { dtype, descending } = self;
+        // Few forms of the loops: what differs between integers is a constant.
+        macro_rules! by {
+            ($T:ty, integer) => {{
+                let sign: $T = if dtype.is_signed() { 1 << (<$T>::BITS - 1) } else { 0 };
+                let flip: $T = if descending { <$T>::MAX } else { 0 } ^ sign;
+                visitor.visit::<$T>(move |k| k ^ flip)
+            }};
+            ($T:ty, $infinity:expr) => {{
+                let (flip, infinity): ($T, $T) =
+                    (if descending { <$T>::MAX } else { 0 }, $infinity);
+                visitor.visit::<$T>(move |k| order_float!(k, $T, infinity) ^ flip)
+            }};
+        }
+        match dtype {
+            DType::F16 => by!(u16, 0x7c00),
+            DType::BF16 => by!(u16, 0x7f80),
+            DType::F32 => by!(u32, 0x7f80_0000),
+            DType::F64 => by!(u64, 0x7ff0_0000_0000_0000),
+            _ => match dtype.size() {
+                1 => by!(u8, integer),
+                2 => by!(u16, integer),
+                4 => by!(u32, integer),
+                _ => by!(u64, integer),
+            },
+        }
+    }
+}
 
 impl Sorting<'_> {
     fn of<K: host::Key, P: Copy + Default + Send + Sync>(
@@ -157,8 +195,12 @@ impl Sorting<'_> {
         };
         host::rows(keys, loads, self.len, order);
     }
+}
 
-    fn by<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
+impl Visit for Sorting<'_> {
+    type Output = ();
+
+    fn visit<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
         match self.payload.dtype().map(DType::size) {
             None => self.of::<K, ()>(order),
             Some(1) => self.of::<K, u8>(order),
@@ -178,32 +220,7 @@ impl Op for Sorting<'_> {
     }
 
     fn host(self) -> Result<()> {
-        let Order { dtype, descending } = self.order;
-        // Few forms of the loops: what differs between integers is a constant.
-        macro_rules! by {
-            ($T:ty, integer) => {{
-                let sign: $T = if dtype.is_signed() { 1 << (<$T>::BITS - 1) } else { 0 };
-                let flip: $T = if descending { <$T>::MAX } else { 0 } ^ sign;
-                self.by::<$T>(move |k| k ^ flip)
-            }};
-            ($T:ty, $infinity:expr) => {{
-                let (flip, infinity): ($T, $T) =
-                    (if descending { <$T>::MAX } else { 0 }, $infinity);
-                self.by::<$T>(move |k| order_float!(k, $T, infinity) ^ flip)
-            }};
-        }
-        match dtype {
-            DType::F16 => by!(u16, 0x7c00),
-            DType::BF16 => by!(u16, 0x7f80),
-            DType::F32 => by!(u32, 0x7f80_0000),
-            DType::F64 => by!(u64, 0x7ff0_0000_0000_0000),
-            _ => match dtype.size() {
-                1 => by!(u8, integer),
-                2 => by!(u16, integer),
-                4 => by!(u32, integer),
-                _ => by!(u64, integer),
-            },
-        }
+        self.order.visit(self);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "opencl")]
 use super::Shape;
-use super::{vector, with_order};
+use super::{ascending, vector};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
@@ -14,6 +14,7 @@ use crate::host::sort::Key;
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
+use crate::ops::sort::Visit;
 use crate::ops::{Op, run};
 use std::sync::Arc;
 
@@ -181,8 +182,12 @@ impl Merge<'_> {
         };
         for_tasks(n.div_ceil(PART), n, part);
     }
+}
 
-    fn by<K: Key>(self, order: impl Fn(K) -> K + Sync) {
+impl Visit for Merge<'_> {
+    type Output = ();
+
+    fn visit<K: Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
         let start = |buffer: Option<&mut Buffer>| {
             let block = buffer.and_then(|buffer| buffer.host_mut());
             block.map_or(std::ptr::NonNull::dangling().as_ptr(), |block| block.ptr_mut())
@@ -249,7 +254,7 @@ impl Op for Merge<'_> {
     }
 
     fn host(self) -> Result<()> {
-        with_order!(self.a.dtype, |K, order| self.by::<K>(order));
+        ascending(self.a.dtype).visit(self);
         Ok(())
     }
 

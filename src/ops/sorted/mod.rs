@@ -12,15 +12,15 @@ mod unique;
 pub use search::Side;
 
 use crate::array::{DeviceArray, RawArray};
-use crate::element::Element;
+use crate::element::{DType, Element};
 use crate::error::{Error, Result};
 use crate::ops::copy;
+use crate::ops::sort::Order;
 #[cfg(feature = "opencl")]
 use crate::{
     device::DeviceKind,
-    element::DType,
     opencl::{ClDevice, Point, codegen, program::Program},
-    ops::sort::{Order, opencl as sorts},
+    ops::sort::opencl as sorts,
 };
 #[cfg(feature = "opencl")]
 use std::sync::Arc;
@@ -40,41 +40,10 @@ fn vector<T: Element>(op: &'static str, name: &str, array: &DeviceArray<T>) -> R
     }
 }
 
-/// Evaluates an expression with `$K`, the unsigned integers that elements of a type are kept as, and
-/// `$order`, which gives what they are compared by.
-macro_rules! with_order {
-    ($dtype:expr, |$K:ident, $order:ident| $body:expr) => {{
-        use crate::element::DType;
-        use crate::ops::sort::order_float;
-        macro_rules! by {
-            ($T:ty, $key:expr) => {{
-                type $K = $T;
-                let $order = $key;
-                $body
-            }};
-        }
-        let dtype: DType = $dtype;
-        macro_rules! integer {
-            ($T:ty) => {{
-                let sign: $T = if dtype.is_signed() { 1 << (<$T>::BITS - 1) } else { 0 };
-                by!($T, move |k: $T| k ^ sign)
-            }};
-        }
-        match dtype {
-            DType::F16 => by!(u16, |k: u16| order_float!(k, u16, 0x7c00)),
-            DType::BF16 => by!(u16, |k: u16| order_float!(k, u16, 0x7f80)),
-            DType::F32 => by!(u32, |k: u32| order_float!(k, u32, 0x7f80_0000)),
-            DType::F64 => by!(u64, |k: u64| order_float!(k, u64, 0x7ff0_0000_0000_0000)),
-            _ => match dtype.size() {
-                1 => integer!(u8),
-                2 => integer!(u16),
-                4 => integer!(u32),
-                _ => integer!(u64),
-            },
-        }
-    }};
+/// The order of keys that are searched and merged.
+fn ascending(dtype: DType) -> Order {
+    Order { dtype, descending: false }
 }
-use with_order;
 
 /// How elements are shared among work-items.
 #[cfg(feature = "opencl")]
@@ -137,6 +106,5 @@ impl Shape {
 /// What comes between the prelude and the file, for keys of a type and a payload of so many bytes.
 #[cfg(feature = "opencl")]
 pub(crate) fn types(keys: DType, load: Option<usize>) -> String {
-    let order = Order { dtype: keys, descending: false };
-    sorts::types(order, u8::from(load.is_some()), load.unwrap_or(4))
+    sorts::types(ascending(keys), u8::from(load.is_some()), load.unwrap_or(4))
 }

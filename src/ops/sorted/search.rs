@@ -2,7 +2,7 @@
 
 #[cfg(feature = "opencl")]
 use super::Shape;
-use super::{vector, with_order};
+use super::{ascending, vector};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
@@ -14,6 +14,7 @@ use crate::host::sort::Key;
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
+use crate::ops::sort::Visit;
 use crate::ops::{Op, copy, map, run};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -107,16 +108,7 @@ impl Op for Search<'_> {
     }
 
     fn host(self) -> Result<()> {
-        let n = self.values.layout.len();
-        let Some(block) = self.out.host_mut() else { return Ok(()) };
-        // SAFETY: the result has `n` places, which nobody else uses.
-        let out = unsafe { std::slice::from_raw_parts_mut(block.ptr_mut().cast::<u64>(), n) };
-        let upto = self.side == Side::Right;
-        with_order!(self.keys.dtype, |K, order| {
-            // SAFETY: bits of this size.
-            let (keys, values) = unsafe { (self.keys.host_values(), self.values.host_values()) };
-            on_host::<K>(keys, values, out, upto, order);
-        });
+        ascending(self.keys.dtype).visit(self);
         Ok(())
     }
 
@@ -140,6 +132,21 @@ impl Op for Search<'_> {
         // SAFETY: the arguments follow the kernel's parameters; it reads keys below `n` only, and values
         // and places below `count`.
         unsafe { launch.run([count.div_ceil(tile), 1, 1], [shape.group, 1, 1]) }
+    }
+}
+
+impl Visit for Search<'_> {
+    type Output = ();
+
+    fn visit<K: Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
+        let n = self.values.layout.len();
+        let Some(block) = self.out.host_mut() else { return };
+        // SAFETY: bits of this size; the result has `n` places, which nobody else uses.
+        let (keys, values, out) = unsafe {
+            let out = std::slice::from_raw_parts_mut(block.ptr_mut().cast::<u64>(), n);
+            (self.keys.host_values::<K>(), self.values.host_values::<K>(), out)
+        };
+        on_host(keys, values, out, self.side == Side::Right, order);
     }
 }
 

@@ -7,8 +7,11 @@ use clan::ndarray::Axis;
 use clan::{DType, DeviceArray};
 use rayon::prelude::*;
 
-pub const FAMILY: Family =
-    Family { name: "sort", ops: &["sort", "sort_f32", "sort_pairs", "argsort", "sort_rows"], run };
+pub const FAMILY: Family = Family {
+    name: "sort",
+    ops: &["sort", "sort_f32", "sort_pairs", "argsort", "sort_rows", "top_k"],
+    run,
+};
 
 /// Any 32 bits from a position.
 fn key(i: usize) -> u32 {
@@ -65,6 +68,25 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         || x.argsort(Axis(0)),
         |got| Ok(in_order(&keys, got.to_vec()?)),
     );
+    if bench.wants("top_k") {
+        let (xs, k) = (data.x(), 100.min(n));
+        let floats = &DeviceArray::from_slice(device, xs)?;
+        let mut sorted = xs.to_vec();
+        sorted.par_sort_unstable_by(|a, b| b.total_cmp(a));
+        bench.case(
+            case("top_k", DType::F32, 4 * n),
+            || floats.top_k(k, Axis(0)),
+            |(got, from)| {
+                let from = from.to_vec()?;
+                Ok(data::exactly(&got.to_vec()?, k, |i| sorted[i]).and_then(|()| {
+                    match (0..k).find(|&i| xs[from[i] as usize] != sorted[i]) {
+                        None => Ok(()),
+                        Some(i) => Err(format!("place {i} is {}", from[i])),
+                    }
+                }))
+            },
+        );
+    }
     if bench.wants("sort_rows") {
         let len = 1000.min(n);
         let rows = n / len;
