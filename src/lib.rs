@@ -51,7 +51,13 @@
 //!
 //! [`Random`] draws numbers that are the same for a seed on every device. [`Expr::histogram`],
 //! [`Expr::histogram_edges`] and [`Expr::bincount`] count where elements lie,
-//! [`Expr::group_by`] adds up those that have the same key.
+//! [`Expr::group_by`] adds up those that have the same key, [`Expr::group_by_key`] also where keys are no
+//! small numbers.
+//!
+//! # Sorting
+//!
+//! [`DeviceArray::sorted`] sorts along an axis, [`DeviceArray::searchsorted`] and
+//! [`DeviceArray::merge`] work on sorted vectors, [`DeviceArray::unique`] finds distinct elements.
 //!
 //! # Devices
 //!

@@ -4,12 +4,22 @@ use super::data;
 use super::{Bench, Case, Family};
 use crate::output::Failure;
 use clan::ndarray::Axis;
-use clan::{DType, DeviceArray};
+use clan::{DType, DeviceArray, Side};
 use rayon::prelude::*;
 
 pub const FAMILY: Family = Family {
     name: "sort",
-    ops: &["sort", "sort_f32", "sort_pairs", "argsort", "sort_rows", "top_k"],
+    ops: &[
+        "sort",
+        "sort_f32",
+        "sort_pairs",
+        "argsort",
+        "sort_rows",
+        "top_k",
+        "searchsorted",
+        "merge",
+        "unique",
+    ],
     run,
 };
 
@@ -26,7 +36,10 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     // Keys are counted as operations: GFLOP/s are thousands of millions of keys a second.
     let case = |op, dtype, bytes| Case { op, dtype, shape: vec![n], bytes, flops: n };
     let x = &DeviceArray::from_slice(device, &keys)?;
-    let sorted: Vec<u32> = match ["sort", "sort_pairs"].iter().any(|op| bench.wants(op)) {
+    let sorted: Vec<u32> = match ["sort", "sort_pairs", "searchsorted", "merge", "unique"]
+        .iter()
+        .any(|op| bench.wants(op))
+    {
         true => {
             let mut sorted = keys.clone();
             sorted.par_sort_unstable();
@@ -104,6 +117,54 @@ fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
                     });
                 Ok(wrong.map_or(Ok(()), |row| Err(format!("row {row} is not in order"))))
             },
+        );
+    }
+    in_sorted(bench, x, &sorted)
+}
+
+/// What works on sorted vectors, or makes them of others.
+fn in_sorted(bench: &mut Bench<'_>, x: &DeviceArray<u32>, sorted: &[u32]) -> Result<(), Failure> {
+    let (n, device) = (sorted.len(), bench.device);
+    let case =
+        |op, shape, bytes, flops| Case { op, dtype: DType::U32, shape: vec![shape], bytes, flops };
+    if bench.wants("searchsorted") {
+        // Searches are counted as operations.
+        let wanted: Vec<u32> = (n..n + n.div_ceil(4)).into_par_iter().map(key).collect();
+        let m = wanted.len();
+        let keys = &DeviceArray::from_slice(device, sorted)?;
+        let values = &DeviceArray::from_slice(device, &wanted)?;
+        bench.case(
+            case("searchsorted", m, 4 * n + 12 * m, m),
+            || keys.searchsorted(values, Side::Left),
+            |got| {
+                let place = |i: usize| sorted.partition_point(|&k| k < wanted[i]) as u64;
+                Ok(data::exactly(&got.to_vec()?, m, place))
+            },
+        );
+    }
+    if bench.wants("merge") {
+        // Two vectors of every third key and of all others.
+        let part = |first: bool| -> Vec<u32> {
+            let keys = sorted.iter().enumerate();
+            keys.filter(|(i, _)| (i % 3 == 0) == first).map(|(_, &k)| k).collect()
+        };
+        let a = &DeviceArray::from_slice(device, &part(true))?;
+        let b = &DeviceArray::from_slice(device, &part(false))?;
+        bench.case(
+            case("merge", n, 8 * n, n),
+            || a.merge(b),
+            |got| Ok(data::exactly(&got.to_vec()?, n, |i| sorted[i])),
+        );
+    }
+    if bench.wants("unique") {
+        // A million values at most.
+        let x = &(x >> 12u32).eval()?;
+        let mut want: Vec<u32> = sorted.iter().map(|k| k >> 12).collect();
+        want.dedup();
+        bench.case(
+            case("unique", n, 8 * n, n),
+            || x.unique(),
+            |got| Ok(data::exactly(&got.to_vec()?, want.len(), |i| want[i])),
         );
     }
     Ok(())
