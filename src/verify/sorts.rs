@@ -84,6 +84,8 @@ fn of_type<T: Sample>() -> Vec<Group> {
         }),
         ("searchsorted", |device, x| {
             let (a, v) = x.split_at(x.len() / 2);
+            // Looked for one key after the other.
+            let v = &v[..v.len().min(300)];
             let a = keys(&sorted(a));
             let count = |v: T, until: Ordering| {
                 let upto = a.iter().position(|k| order(k.wide(), v.wide()) > until);
