@@ -85,6 +85,13 @@ static inline uint clan_up(const uint x, const uint by) {
   asm volatile("shfl.sync.up.b32 %0, %1, %2, 0, 0xffffffff;" : "=r"(y) : "r"(x), "r"(by));
   return y;
 }
+// Whether a work-item of the group says so: a barrier, and one for local memory too.
+static inline bool clan_any(const bool mine) {
+  uint any;
+  asm volatile("{ .reg .pred p, q; setp.ne.u32 p, %1, 0; bar.red.or.pred q, 0, p; selp.u32 %0, 1, 0, q; }"
+               : "=r"(any) : "r"((uint)mine) : "memory");
+  return any != 0;
+}
 
 // `starts`: where each of 256 digits starts, from one on. `mail`: the number of groups that have started, the number of
 // tiles counted for others, then a word for each tile and digit; it was zero before.
@@ -111,10 +118,13 @@ void sort_sweep(__global clan_key* restrict out, __global const ulong* restrict 
   const uint mine = warp * 32 * CLAN_EACH + lane;
   clan_key key[CLAN_EACH];
   ushort rank[CLAN_EACH];
+  __global const clan_key* const my_keys = keys + keys_at + from + mine;
+  if (m == CLAN_TILE) {
 #pragma unroll
-  for (uint k = 0; k < CLAN_EACH; k++) {
-    const uint i = mine + k * 32;
-    key[k] = keys[keys_at + from + min(i, m - 1)];
+    for (uint k = 0; k < CLAN_EACH; k++) key[k] = my_keys[k * 32];
+  } else {
+#pragma unroll
+    for (uint k = 0; k < CLAN_EACH; k++) key[k] = mine + k * 32 < m ? my_keys[k * 32] : 0;
   }
   const uint below = clan_below();
   __local uint* const own = count + warp * CLAN_ALL;
@@ -162,6 +172,12 @@ void sort_sweep(__global clan_key* restrict out, __global const ulong* restrict 
     rank[k] += (ushort)(first[digit] + own[digit]);
     by_key[rank[k]] = key[k];
   }
+#if CLAN_PAYLOAD == 1
+  // Loaded before the wait, which hides it.
+  clan_load load[CLAN_EACH];
+#pragma unroll
+  for (uint k = 0; k < CLAN_EACH; k++) load[k] = loads[loads_at + from + min(mine + k * 32, m - 1)];
+#endif
   uint sum = 0, next = tile; // tiles before `next` are not in the sum
   bool done = tile == 0 || me >= CLAN_ALL;
   while (true) {
@@ -175,13 +191,12 @@ void sort_sweep(__global clan_key* restrict out, __global const ulong* restrict 
         done = (word & CLAN_UPTO) != 0;
       }
     }
+    if (!clan_any(!done)) break;
     if (me == 0) stuck = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (!done) atomic_max(&stuck, next);
     barrier(CLK_LOCAL_MEM_FENCE);
     const uint other = stuck;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (other == 0) break;
     // The tile before `other` is late.
     if (me < CLAN_ALL) to[me] = 0;
     if (me == 0) atomic_inc(mail + 1);
@@ -224,7 +239,7 @@ void sort_sweep(__global clan_key* restrict out, __global const ulong* restrict 
 #if CLAN_PAYLOAD == 2
     by_load[rank[k]] = (clan_load)(from + i);
 #else
-    by_load[rank[k]] = loads[loads_at + from + min(i, m - 1)];
+    by_load[rank[k]] = load[k];
 #endif
   }
   barrier(CLK_LOCAL_MEM_FENCE);

@@ -55,80 +55,142 @@ impl Shape {
     }
 }
 
-/// A kernel's arguments for what goes with keys.
-struct Loads<'a> {
-    to: &'a Buffer,
-    from: Option<&'a Buffer>,
+/// What a kernel makes of what goes with keys: CLAN_PAYLOAD, and the size of an element in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub kind: u8,
+    pub size: usize,
+}
+
+impl Payload<'_> {
+    /// In the first pass, which makes positions, and in those after it, which move them.
+    pub(super) fn loads(&self) -> [Load; 2] {
+        let size = self.dtype().map_or(4, DType::size);
+        let load = |kind| Load { kind, size };
+        match self {
+            Payload::Nothing => [load(0); 2],
+            Payload::Values(_) => [load(1); 2],
+            Payload::Positions => [load(2), load(1)],
+        }
+    }
+}
+
+/// The arrays that passes read and write in turns: the result and another one, so that the last pass
+/// writes the result.
+pub(super) struct Turns<'a> {
+    sorting: &'a Sorting<'a>,
+    passes: usize,
+    spare: Buffer,
+    spare_loads: Buffer,
+    none: Buffer,
+}
+
+/// What one pass reads and writes, and from which element on it reads.
+pub(super) struct Turn<'a> {
+    from: &'a Buffer,
     at: usize,
+    to: &'a Buffer,
+    loads: Option<Moved<'a>>,
+}
+
+/// What goes with keys: as in [`Turn`].
+struct Moved<'a> {
+    from: &'a Buffer,
+    at: usize,
+    to: &'a Buffer,
+}
+
+impl<'a> Turns<'a> {
+    pub fn new(sorting: &'a Sorting<'a>, passes: usize) -> Result<Turns<'a>> {
+        let device = &sorting.out.device;
+        let layout = Layout::contiguous(&[sorting.keys.layout.len()]);
+        let spare = |dtype: Option<DType>| match dtype.filter(|_| passes > 1) {
+            Some(dtype) => RawArray::alloc(sorting.op, device, &layout, dtype),
+            None => Buffer::new(device, 0),
+        };
+        Ok(Turns {
+            sorting,
+            passes,
+            spare: spare(Some(sorting.keys.dtype))?,
+            spare_loads: spare(sorting.payload.dtype())?,
+            none: Buffer::new(device, 0)?,
+        })
+    }
+
+    pub fn turn(&self, pass: usize) -> Turn<'_> {
+        let Sorting { keys, payload, out, loads, .. } = self.sorting;
+        let last = (self.passes - 1 - pass).is_multiple_of(2);
+        let order = |a, b| if last { (a, b) } else { (b, a) };
+        let (from, to) = order(&self.spare, &**out);
+        let (from, at) = match pass {
+            0 => (&*keys.buffer, keys.layout.offset),
+            _ => (from, 0),
+        };
+        let loads = loads.as_deref().map(|loads| {
+            let (from, to) = order(&self.spare_loads, loads);
+            let (from, at) = match (pass, payload) {
+                (0, Payload::Values(values)) => (&*values.buffer, values.layout.offset),
+                // Positions are made.
+                (0, _) => (&self.none, 0),
+                _ => (from, 0),
+            };
+            Moved { from, at, to }
+        });
+        Turn { from, at, to, loads }
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// The parameters that all kernels end with: `loads_out`, `loads` and `loads_at`.
+    pub fn bind_loads(&self, launch: &mut Launch<'a>) -> Result<()> {
+        let Some(Moved { from, at, to }) = self.loads else { return Ok(()) };
+        launch.output(to)?;
+        launch.input(from)?;
+        launch.value(at as u64)
+    }
+
+    pub fn bind_out(&self, launch: &mut Launch<'a>) -> Result<()> {
+        launch.output(self.to)
+    }
+
+    /// `keys` and `keys_at`.
+    pub fn bind_keys(&self, launch: &mut Launch<'a>) -> Result<()> {
+        launch.input(self.from)?;
+        launch.value(self.at as u64)
+    }
 }
 
 pub(super) fn launch(sorting: Sorting<'_>, device: &ClDevice) -> Result<()> {
-    let rows = sorting.keys.layout.len() / sorting.len;
-    if sweep::fits(&sorting.out.device, device, rows, sorting.len) {
+    let Sorting { op, keys, order, payload, len, .. } = sorting;
+    let rows = keys.layout.len() / len;
+    if sweep::fits(&sorting.out.device, device, rows, len) {
         return sweep::launch(sorting, device, None);
     }
-    let Sorting { op, keys, order, payload, len, out, loads } = sorting;
     let bits = keys.dtype.size() * 8;
     let shape = Shape::of(device, keys.dtype.size());
     let wide = len > i32::MAX as usize / 2;
-    // Positions are made in the first pass, and values after it.
-    let first = program(device, op, order, &payload, shape, wide)?;
-    let (from, from_at) = match payload {
-        Payload::Values(values) => (Some(&*values.buffer), values.layout.offset),
-        _ => (None, 0),
-    };
-    let sort = Passes { device, op, shape, rows, len, wide };
+    let [first, rest] = payload.loads();
+    let first_program = program(device, op, order, first, shape, wide)?;
     if shape.group > 1 && len <= shape.group * shape.each {
-        let mut launch = Launch::new(device, &first, op, "sort_rows")?;
-        launch.output(out)?;
-        launch.input(&keys.buffer)?;
-        launch.value(keys.layout.offset as u64)?;
+        let turns = Turns::new(&sorting, 1)?;
+        let turn = turns.turn(0);
+        let mut launch = Launch::new(device, &first_program, op, "sort_rows")?;
+        turn.bind_out(&mut launch)?;
+        turn.bind_keys(&mut launch)?;
         codegen::bind_index(&mut launch, len, wide)?;
         launch.value(bits as u32)?;
-        let none = Buffer::new(&out.device, 0)?;
-        if let Some(to) = loads.as_deref() {
-            launch.output(to)?;
-            launch.input(from.unwrap_or(&none))?;
-            launch.value(from_at as u64)?;
-        }
+        turn.bind_loads(&mut launch)?;
         // SAFETY: the arguments follow the kernel's parameters; a group has a row, which fits into its
         // tile.
         return unsafe { launch.run([rows, 1, 1], [shape.group, 1, 1]) };
     }
-    let rest = match payload {
-        Payload::Positions => {
-            let stand_in = RawArray { dtype: DType::U32, ..keys.clone() };
-            program(device, op, order, &Payload::Values(&stand_in), shape, wide)?
-        }
-        _ => first.clone(),
-    };
+    let program = program(device, op, order, rest, shape, wide)?;
     let passes = bits / shape.digit;
-    let n = rows * len;
-    let other = |dtype: DType| RawArray::alloc(op, &out.device, &Layout::contiguous(&[n]), dtype);
-    let mut other_keys = if passes > 1 { Some(other(keys.dtype)?) } else { None };
-    let mut other_loads = match payload.dtype() {
-        Some(dtype) if passes > 1 => Some(other(dtype)?),
-        _ => None,
-    };
+    let turns = Turns::new(&sorting, passes)?;
+    let sort = Passes { device, op, shape, rows, len, wide };
     for pass in 0..passes {
-        // The last pass writes the result.
-        let last = (passes - 1 - pass).is_multiple_of(2);
-        let (program, shift) = (if pass == 0 { &first } else { &rest }, pass * shape.digit);
-        let (Some(spare), spare_loads) = (other_keys.as_mut(), other_loads.as_mut()) else {
-            let loads = loads.as_deref().map(|to| Loads { to, from, at: from_at });
-            return sort.pass(program, shift, (&keys.buffer, keys.layout.offset), out, loads);
-        };
-        let (read, write): (&Buffer, &Buffer) = if last { (spare, out) } else { (out, spare) };
-        let (read_loads, write_loads) = match last {
-            true => (spare_loads.as_deref(), loads.as_deref()),
-            false => (loads.as_deref(), spare_loads.as_deref()),
-        };
-        let (read, at, read_loads, loads_at) = match pass {
-            0 => (&*keys.buffer, keys.layout.offset, from, from_at),
-            _ => (read, 0, read_loads, 0),
-        };
-        let loads = write_loads.map(|to| Loads { to, from: read_loads, at: loads_at });
-        sort.pass(program, shift, (read, at), write, loads)?;
+        let program = if pass == 0 { &first_program } else { &program };
+        sort.pass(program, pass * shape.digit, &turns.turn(pass))?;
     }
     Ok(())
 }
@@ -143,20 +205,13 @@ struct Passes<'a> {
 }
 
 impl Passes<'_> {
-    fn pass(
-        &self,
-        program: &Arc<Program>,
-        shift: usize,
-        (keys, keys_at): (&Buffer, usize),
-        out: &Buffer,
-        loads: Option<Loads<'_>>,
-    ) -> Result<()> {
+    fn pass(&self, program: &Arc<Program>, shift: usize, turn: &Turn<'_>) -> Result<()> {
         let Passes { device, op, shape, rows, len, wide } = *self;
         let tile = shape.tile(device, rows, len);
         let tiles = len.div_ceil(tile);
         let tasks = rows * tiles;
         let layout = Layout::contiguous(&[rows, (1 << shape.digit) * tiles]);
-        let counts = RawArray::alloc(op, &out.device, &layout, DType::U64)?;
+        let counts = RawArray::alloc(op, &turn.to.device, &layout, DType::U64)?;
         let sizes = |launch: &mut Launch<'_>| {
             [len, tiles, tile]
                 .into_iter()
@@ -165,8 +220,7 @@ impl Passes<'_> {
         };
         let mut launch = Launch::new(device, program, op, "sort_count")?;
         launch.output(&counts)?;
-        launch.input(keys)?;
-        launch.value(keys_at as u64)?;
+        turn.bind_keys(&mut launch)?;
         sizes(&mut launch)?;
         // SAFETY: the arguments follow the kernel's parameters; a group has a tile of a row, and there are
         // counts for each.
@@ -175,28 +229,13 @@ impl Passes<'_> {
         let zero = Some(crate::element::Scalar::U64(0));
         let starts = scan::scan(op, &Join::Sum, &Node::leaf(counts), 1, None, zero)?;
         let mut launch = Launch::new(device, program, op, "sort_scatter")?;
-        launch.output(out)?;
+        turn.bind_out(&mut launch)?;
         launch.input(&starts.buffer)?;
-        launch.input(keys)?;
-        launch.value(keys_at as u64)?;
+        turn.bind_keys(&mut launch)?;
         sizes(&mut launch)?;
-        let none = Buffer::new(&out.device, 0)?;
-        if let Some(loads) = &loads {
-            launch.output(loads.to)?;
-            launch.input(loads.from.unwrap_or(&none))?;
-            launch.value(loads.at as u64)?;
-        }
+        turn.bind_loads(&mut launch)?;
         // SAFETY: as above; the counts say where each tile's keys go, and add up to the row's length.
         unsafe { launch.run([tasks, 1, 1], [shape.group, 1, 1]) }
-    }
-}
-
-/// A payload's number in the kernels.
-pub(super) fn kind(payload: &Payload<'_>) -> u8 {
-    match payload {
-        Payload::Nothing => 0,
-        Payload::Values(_) => 1,
-        Payload::Positions => 2,
     }
 }
 
@@ -204,17 +243,15 @@ fn program(
     device: &ClDevice,
     op: &'static str,
     order: Order,
-    payload: &Payload<'_>,
+    load: Load,
     shape: Shape,
     wide: bool,
 ) -> Result<Arc<Program>> {
-    let kind = kind(payload);
-    let size = payload.dtype().map_or(4, DType::size);
     let mut key = vec![
         order.dtype as u8,
         u8::from(order.descending),
-        kind,
-        size as u8,
+        load.kind,
+        load.size as u8,
         shape.each as u8,
         shape.digit as u8,
         u8::from(wide),
@@ -225,7 +262,7 @@ fn program(
         [
             codegen::defines(device, wide, point),
             codegen::PRELUDE.to_string(),
-            types(order, kind, size),
+            types(order, load.kind, load.size),
             format!("#define CLAN_EACH {}\n#define CLAN_DIGIT {}\n", shape.each, shape.digit),
             SOURCE.to_string(),
         ]

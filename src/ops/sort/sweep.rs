@@ -1,6 +1,6 @@
 //! Sorts in one pass a digit, on NVIDIA. Kernels: `cl/sort_sweep.cl`.
 
-use super::opencl::{kind, types};
+use super::opencl::{Load, Turns, types};
 use super::{Order, Payload, Sorting};
 use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
@@ -17,12 +17,15 @@ use std::sync::Arc;
 /// The kernels' text.
 const SOURCE: &str = include_str!("../../../cl/sort_sweep.cl");
 
-/// Work-items of a group, and bytes of keys or values of each.
+/// Work-items of a group, without and with a payload, and bytes of keys or values of each.
 ///
-/// H200, 2^28 `u32`, thousands of millions a second, groups of 256 × 16 / 384 × 16 / 384 × 20 / 384 × 24 /
-/// 512 × 16 / 512 × 20 keys: 40.8 / 37.5 / 42.1 / 30.8 / 42.2 / 32.5, with `u32` values 26.6 / 31.5 /
-/// 33.2. Peers found by ballots and by one `match.any`: 40.2 and 22.3.
+/// H200, `u32`, thousands of millions a second, groups of 256 × 16 / 384 × 16 / 384 × 20 / 384 × 24 /
+/// 512 × 16 / 512 × 20 keys, 2^28 of them: 40.8 / 37.5 / 42.1 / 30.8 / 42.2 / 32.5. With `u32` values,
+/// passes alone over 2^26, 256 × 20 / 384 × 20 / 512 × 16: 23.9 / 20.1 / 21.7; values loaded after the
+/// wait for other groups 19.9 and 20.5 of the last two. Peers found by ballots and by one `match.any`:
+/// 40.2 and 22.3.
 const GROUP: usize = 384;
+const GROUP_WITH_LOADS: usize = 256;
 const BYTES: usize = 80;
 
 /// Groups a compute unit that count digits.
@@ -114,14 +117,16 @@ pub(super) fn launch(
     mut trial: Option<&mut Trial>,
 ) -> Result<()> {
     let (spins, mute) = trial.as_ref().map_or((SPINS, false), |trial| (trial.spins, trial.mute));
-    let Sorting { op, keys, order, payload, len: n, out, mut loads } = sorting;
-    let owner = out.device.clone();
+    let Sorting { op, keys, order, payload, len: n, .. } = sorting;
+    let owner = sorting.out.device.clone();
     let passes = keys.dtype.size();
     let widest = passes.max(payload.dtype().map_or(1, DType::size)).max(4);
     let each = BYTES / widest;
-    let tiles = n.div_ceil(GROUP * each);
-    let build = |payload: &Payload<'_>| program(device, op, order, payload, each, widest, mute);
-    let first = build(&payload)?;
+    let group = if payload.dtype().is_some() { GROUP_WITH_LOADS } else { GROUP };
+    let tiles = n.div_ceil(group * each);
+    let [first, rest] =
+        payload.loads().map(|load| program(device, op, order, load, [group, each, widest], mute));
+    let (first, rest) = (first?, rest?);
 
     let counts = DeviceArray::<u32>::zeros(&owner, (passes, 256))?;
     let mut launch = Launch::new(device, &first, op, "sort_digits")?;
@@ -129,64 +134,30 @@ pub(super) fn launch(
     launch.input(&keys.buffer)?;
     launch.value(keys.layout.offset as u64)?;
     launch.value(n as u32)?;
-    let groups = (device.info.compute_units * COUNTING).min(n.div_ceil(GROUP * 4));
+    let groups = (device.info.compute_units * COUNTING).min(n.div_ceil(group * 4));
     // SAFETY: the arguments follow the kernel's parameters; there are 256 counts for each digit.
-    unsafe { launch.run([groups, 1, 1], [GROUP, 1, 1])? };
+    unsafe { launch.run([groups, 1, 1], [group, 1, 1])? };
     let leaf = Node::leaf(counts.raw()?.clone());
     let starts = scan::scan(op, &Join::Sum, &leaf, 1, None, Some(Scalar::U64(0)))?;
 
-    let rest = match payload {
-        Payload::Positions => {
-            build(&Payload::Values(&RawArray { dtype: DType::U32, ..keys.clone() }))?
-        }
-        _ => first.clone(),
-    };
-    let spare = |dtype| RawArray::alloc(op, &owner, &Layout::contiguous(&[n]), dtype);
-    let mut other = if passes > 1 { Some(spare(keys.dtype)?) } else { None };
-    let mut other_loads = match payload.dtype() {
-        Some(dtype) if passes > 1 => Some(spare(dtype)?),
-        _ => None,
-    };
-    let none = Buffer::new(&owner, 0)?;
+    let turns = Turns::new(&sorting, passes)?;
     for pass in 0..passes {
-        // The last pass writes the result.
-        let last = (passes - 1 - pass).is_multiple_of(2);
-        let (from, to) = match (&mut other, last) {
-            (Some(other), true) => (&*other, &*out),
-            (Some(other), false) => (&*out, &*other),
-            (None, _) => (&none, &*out),
-        };
-        let (loads_from, loads_to) = match (&mut other_loads, loads.as_deref_mut(), last) {
-            (Some(other), Some(loads), true) => (&*other, Some(&*loads)),
-            (Some(other), Some(loads), false) => (&*loads, Some(&*other)),
-            (_, loads, _) => (&none, loads.map(|l| &*l)),
-        };
-        let (from, at) = if pass == 0 { (&*keys.buffer, keys.layout.offset) } else { (from, 0) };
-        let (loads_from, loads_at) = match (pass, payload) {
-            (0, Payload::Values(values)) => (&*values.buffer, values.layout.offset),
-            (0, _) => (&none, 0),
-            _ => (loads_from, 0),
-        };
+        let turn = turns.turn(pass);
         let mail = DeviceArray::<u32>::zeros(&owner, tiles * 256 + 2)?;
         let program = if pass == 0 { &first } else { &rest };
         let mut launch = Launch::new(device, program, op, "sort_sweep")?;
-        launch.output(to)?;
+        turn.bind_out(&mut launch)?;
         launch.input(&starts.buffer)?;
         launch.value(pass as u32 * 256)?;
-        launch.input(from)?;
-        launch.value(at as u64)?;
+        turn.bind_keys(&mut launch)?;
         launch.output(&mail.raw()?.buffer)?;
         launch.value(n as u32)?;
         launch.value(8 * pass as u32)?;
         launch.value(spins)?;
-        if let Some(to) = loads_to {
-            launch.output(to)?;
-            launch.input(loads_from)?;
-            launch.value(loads_at as u64)?;
-        }
+        turn.bind_loads(&mut launch)?;
         // SAFETY: the arguments follow the kernel's parameters; there is a group for each tile, and the
         // counts add up to `n`.
-        unsafe { launch.run([tiles, 1, 1], [GROUP, 1, 1])? };
+        unsafe { launch.run([tiles, 1, 1], [group, 1, 1])? };
         if let Some(trial) = &mut trial {
             trial.late += mail.slice(ndarray::s![1..2])?.to_vec()?[0];
         }
@@ -198,29 +169,27 @@ fn program(
     device: &ClDevice,
     op: &'static str,
     order: Order,
-    payload: &Payload<'_>,
-    each: usize,
-    widest: usize,
+    load: Load,
+    [group, each, widest]: [usize; 3],
     mute: bool,
 ) -> Result<Arc<Program>> {
-    let size = payload.dtype().map_or(4, DType::size);
     let key = vec![
         order.dtype as u8,
         u8::from(order.descending),
-        kind(payload),
-        size as u8,
+        load.kind,
+        load.size as u8,
         each as u8,
         widest as u8,
         u8::from(mute),
     ];
     device.programs.get(device, op, ("sort_sweep", key), || {
-        let point = Point { group: GROUP, ..device.point };
+        let point = Point { group, ..device.point };
         let at_once = order.dtype.size().min(4);
         let mute = if mute { "#define CLAN_POSTS(tile) ((tile) % 3 != 1)\n" } else { "" };
         [
             codegen::defines(device, false, point),
             codegen::PRELUDE.to_string(),
-            types(order, kind(payload), size),
+            types(order, load.kind, load.size),
             format!(
                 "#define CLAN_EACH {each}\n#define CLAN_WIDEST {widest}\n#define CLAN_PASSES_AT_ONCE {at_once}\n{mute}"
             ),
