@@ -8,7 +8,7 @@ use crate::element::DType;
 use crate::group::ReduceOp;
 use crate::group::link::peer::text as peer;
 use crate::ops::combine;
-use crate::ops::gather::{store_cl as scatter, take as gather};
+use crate::ops::gather::store_cl as scatter;
 use crate::ops::groupby;
 use crate::ops::linalg::shape as linalg;
 use crate::ops::matmul::opencl as matmul;
