@@ -72,6 +72,25 @@ pub(crate) struct Point {
     pub groups: usize,
 }
 
+/// What a trial says about what was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Works,
+    /// Results are right, but so many groups had to do the work of others, which did not run in time.
+    Late(u32),
+    Wrong,
+}
+
+impl Verdict {
+    pub fn of(right: bool) -> Verdict {
+        if right { Verdict::Works } else { Verdict::Wrong }
+    }
+
+    pub fn with_late(late: u32) -> Verdict {
+        if late == 0 { Verdict::Works } else { Verdict::Late(late) }
+    }
+}
+
 /// Who made a device, as far as defaults differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
@@ -254,14 +273,25 @@ impl ClDevice {
         }
     }
 
-    /// The answer of `try_it`, which runs once for each name unless two threads ask at a time.
-    pub fn probe(&self, name: &'static str, try_it: impl FnOnce() -> bool) -> bool {
+    /// Whether `try_it` found something to work, such as kernels that OpenCL does not promise to: it runs
+    /// once for each name unless two threads ask at a time.
+    pub fn probe(&self, name: &'static str, try_it: impl FnOnce() -> Result<Verdict>) -> bool {
         let probes = || self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&known) = probes().get(name) {
             return known;
         }
         // No lock is held meanwhile: trying launches kernels.
-        let answer = try_it();
+        let verdict = try_it();
+        let device = &self.info.name;
+        match &verdict {
+            Ok(Verdict::Works) => log::debug!("{device}: {name} works"),
+            Ok(Verdict::Late(n)) => {
+                log::info!("{device}: {name} is not used: {n} groups did not run in time");
+            }
+            Ok(Verdict::Wrong) => log::warn!("{device}: {name} is wrong, and not used"),
+            Err(e) => log::info!("{device}: {name} does not run: {e}"),
+        }
+        let answer = matches!(verdict, Ok(Verdict::Works));
         probes().insert(name, answer);
         answer
     }

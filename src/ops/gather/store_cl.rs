@@ -9,7 +9,7 @@ use crate::element::DType;
 use crate::error::Result;
 use crate::opencl::codegen::word;
 use crate::opencl::program::Program;
-use crate::opencl::{ClDevice, Launch, Maker, codegen};
+use crate::opencl::{ClDevice, Launch, Maker, Verdict, codegen};
 use std::sync::Arc;
 
 /// The kernels' text.
@@ -194,26 +194,16 @@ fn means(device: &ClDevice, on: &Device, dtype: DType) -> Option<u8> {
 }
 
 /// Whether the device adds by these means: sixty-four work-items add 1 to two numbers.
-fn has<T: crate::Number + From<u8>>(device: &ClDevice, on: &Device, means: u8) -> bool {
-    let count = || -> Result<bool> {
-        let key = ("scatter", vec![u8::MAX, means]);
-        let program = device.programs.get(device, "scatter_add", key, || {
-            let types = types(0, value(T::DTYPE), means, 0, true);
-            [&codegen::defines(device, false, device.point), codegen::PRELUDE, &types, SOURCE]
-                .concat()
-        })?;
-        let sums = crate::DeviceArray::<T>::zeros(on, 2)?;
-        let mut launch = Launch::new(device, &program, "scatter_add", "means")?;
-        launch.output(&sums.raw()?.buffer)?;
-        // SAFETY: the kernel has this one argument, and touches its two elements.
-        unsafe { launch.run([1, 1, 1], [64, 1, 1])? };
-        Ok(sums.to_vec()? == [T::from(32), T::from(32)])
-    };
-    match count() {
-        Ok(right) => right,
-        Err(e) => {
-            log::debug!("{}: no additions by means {means}: {e}", device.info.name);
-            false
-        }
-    }
+fn has<T: crate::Number + From<u8>>(device: &ClDevice, on: &Device, means: u8) -> Result<Verdict> {
+    let key = ("scatter", vec![u8::MAX, means]);
+    let program = device.programs.get(device, "scatter_add", key, || {
+        let types = types(0, value(T::DTYPE), means, 0, true);
+        [&codegen::defines(device, false, device.point), codegen::PRELUDE, &types, SOURCE].concat()
+    })?;
+    let sums = crate::DeviceArray::<T>::zeros(on, 2)?;
+    let mut launch = Launch::new(device, &program, "scatter_add", "means")?;
+    launch.output(&sums.raw()?.buffer)?;
+    // SAFETY: the kernel has this one argument, and touches its two elements.
+    unsafe { launch.run([1, 1, 1], [64, 1, 1])? };
+    Ok(Verdict::of(sums.to_vec()? == [T::from(32), T::from(32)]))
 }

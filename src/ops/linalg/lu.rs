@@ -19,7 +19,7 @@ use {
     super::{panel::Mail, shape::Shape},
     crate::device::{Backing, DeviceKind},
     crate::element::DType,
-    crate::opencl::ClDevice,
+    crate::opencl::{ClDevice, Verdict},
 };
 
 /// Reads of the mail before a group gives up: a tenth of a second or so, where a word takes a
@@ -262,17 +262,7 @@ fn proven(device: &Device, cl: &ClDevice, dtype: DType) -> Option<bool> {
         DType::F64 => ["lu panels by groups, f64", "lu panels by groups with redux.sync, f64"],
         _ => ["lu panels by groups, f32", "lu panels by groups with redux.sync, f32"],
     };
-    let works = |name, redux| {
-        cl.probe(name, || {
-            let answer = try_it(device, cl, dtype, redux);
-            match &answer {
-                Ok(true) => log::debug!("{device}: {name} work"),
-                Ok(false) => log::warn!("{device}: {name} are wrong, and not used"),
-                Err(e) => log::info!("{device}: {name} do not run: {e}"),
-            }
-            answer.unwrap_or(false)
-        })
-    };
+    let works = |name, redux| cl.probe(name, || try_it(device, cl, dtype, redux).map(Verdict::of));
     if cl.info.kind != DeviceKind::Gpu {
         return None;
     }

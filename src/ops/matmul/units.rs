@@ -12,7 +12,7 @@ use crate::element::DType;
 use crate::error::Result;
 use crate::expr::node::Node;
 use crate::layout::{Dims, Layout};
-use crate::opencl::ClDevice;
+use crate::opencl::{ClDevice, Verdict};
 use crate::ops::{copy, map, run};
 use crate::tune::space::Case;
 use crate::tune::{self, trial};
@@ -371,29 +371,17 @@ fn chunked(x: &RawArray, by_columns: bool) -> bool {
 }
 
 /// Multiplies small integers, whose product is exact, and compares with a plain loop.
-fn works(device: &Device, unit: Unit) -> bool {
+fn works(device: &Device, unit: Unit) -> Result<Verdict> {
     // Neither tiles nor stages divide them.
     let (m, n, k) = (unit.bm + 19, unit.bn + 18, unit.bk * 3 + 8);
     let a: Vec<f32> = (0..m * k).map(|i| (i * 7 % 15) as f32 - 7.0).collect();
     let b: Vec<f32> = (0..k * n).map(|i| (i * 5 % 13) as f32 - 6.0).collect();
-    match multiply(device, unit, [m, n, k], &a, &b) {
-        Err(e) => {
-            log::info!("{device}: {} does not run, portable kernels do: {e}", unit.name);
-            false
-        }
-        Ok(got) => {
-            let right = (0..m * n).all(|at| {
-                let (i, j) = (at / n, at % n);
-                let want: f32 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
-                got[at] == want
-            });
-            match right {
-                true => log::debug!("{device}: {} works", unit.name),
-                false => log::warn!("{device}: {} is wrong, portable kernels run", unit.name),
-            }
-            right
-        }
-    }
+    let got = multiply(device, unit, [m, n, k], &a, &b)?;
+    Ok(Verdict::of((0..m * n).all(|at| {
+        let (i, j) = (at / n, at % n);
+        let want: f32 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
+        got[at] == want
+    })))
 }
 
 fn multiply(

@@ -12,7 +12,7 @@ use crate::group::ReduceOp;
 use crate::host::scan::Block;
 use crate::layout::Layout;
 use crate::opencl::program::Program;
-use crate::opencl::{ClDevice, Launch, Point, codegen};
+use crate::opencl::{ClDevice, Launch, Point, Verdict, codegen};
 use crate::ops::combine::Combine;
 use std::sync::Arc;
 
@@ -151,21 +151,11 @@ fn mail_works(device: &Device, cl: &ClDevice) -> bool {
     if cl.info.kind != DeviceKind::Gpu {
         return false;
     }
-    cl.probe("scan by mail", || {
-        let answer = try_mail(device, cl, Way::Mail { spins: SPINS, mute: false });
-        match &answer {
-            Ok(Some(0)) => log::debug!("{device}: scans pass totals by mail"),
-            Ok(Some(n)) => log::info!("{device}: {n} totals of a scan came late; not by mail"),
-            Ok(None) => log::warn!("{device}: scans by mail are wrong, and not used"),
-            Err(e) => log::info!("{device}: scans by mail do not run: {e}"),
-        }
-        matches!(answer, Ok(Some(0)))
-    })
+    cl.probe("scan by mail", || try_mail(device, cl, Way::Mail { spins: SPINS, mute: false }))
 }
 
-/// Scans the numbers 0, 1, 2, …: how many totals were made by groups whose they are not, and `None`
-/// where the result is wrong.
-fn try_mail(device: &Device, cl: &ClDevice, way: Way) -> Result<Option<u32>> {
+/// Scans the numbers 0, 1, 2, ….
+fn try_mail(device: &Device, cl: &ClDevice, way: Way) -> Result<Verdict> {
     let n = 300_000;
     let numbers = Expr::<u64>::positions(device, &[n]);
     let fused = Fused::new(numbers.node()?);
@@ -186,10 +176,10 @@ fn try_mail(device: &Device, cl: &ClDevice, way: Way) -> Result<Option<u32>> {
     let sums = RawArray { buffer: Arc::new(out), layout, dtype: DType::U64 };
     let sums = DeviceArray::<u64>::from_raw(sums).to_vec()?;
     if sums.iter().zip(0u64..).any(|(&sum, k)| sum != k * (k + 1) / 2) {
-        return Ok(None);
+        return Ok(Verdict::Wrong);
     }
     let late = mail.map(|mail| mail.slice(ndarray::s![1..2])?.to_vec()).transpose()?;
-    Ok(Some(late.map_or(0, |late| late[0] as u32)))
+    Ok(Verdict::with_late(late.map_or(0, |late| late[0] as u32)))
 }
 
 struct Call<'a> {
