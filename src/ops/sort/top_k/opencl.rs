@@ -5,6 +5,7 @@ use crate::array::{DeviceArray, RawArray};
 use crate::device::DeviceKind;
 use crate::element::{DType, Element, with_bits};
 use crate::error::Result;
+use crate::host::sort::Key;
 use crate::layout::Layout;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Point, codegen};
@@ -49,7 +50,7 @@ pub(super) fn search(first: First<'_>, device: &ClDevice) -> Result<(RawArray, R
         with_bits!(x.dtype, B => {
             let bits = RawArray { dtype: B::DTYPE, ..sample.clone() };
             let bits = DeviceArray::<B>::from_raw(bits).index_axis(Axis(0), place)?.item()?;
-            Ok(order.visit(Rank(u64::from(bits))))
+            Ok(order.visit(Rank(bits.bits())))
         })
     };
     // Each of the sample stands for `step` keys: where in it the `k`th lies on average, three times what
