@@ -181,6 +181,8 @@ on_every_device!(long_merges, |device| {
         got,
         (0..n).map(|k| u64::from(k / 2 + 1)).map(|k| k.min(even.len() as u64)).collect::<Vec<_>>()
     );
+    let got = vector(&even).searchsorted(vector(&all), Side::Right).unwrap().to_vec().unwrap();
+    assert_eq!(got, (0..n).map(|k| u64::from(k / 2 + 1)).collect::<Vec<_>>());
 });
 
 on_every_device!(views, |device| {
