@@ -1,13 +1,12 @@
 //! Evaluates a fused expression chunk by chunk: every instruction is one vectorised loop over a
 //! chunk that stays in the first-level cache.
 
-use super::PARALLEL_ABOVE;
 use super::lanes::{self, Lane};
+use super::{PARALLEL_ABOVE, each_task};
 use crate::element::{DType, Scalar, with_compute};
 use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::{Ternary, Unary};
 use half::{bf16, f16};
-use rayon::prelude::*;
 use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -464,7 +463,7 @@ pub(crate) fn for_each_piece(len: usize, f: impl Fn(usize, usize) + Sync + Send)
     }
     let threads = rayon::current_num_threads();
     let piece = (len / (threads * 8)).clamp(CHUNK, 256 * CHUNK).next_multiple_of(CHUNK);
-    (0..len.div_ceil(piece)).into_par_iter().for_each(|k| f(k * piece, ((k + 1) * piece).min(len)));
+    each_task(len.div_ceil(piece), 1, &|k| f(k * piece, ((k + 1) * piece).min(len)));
 }
 
 /// Evaluates all of an expression into memory laid out by the last strides of `nest`.

@@ -1,9 +1,8 @@
 //! Reductions on the host: the same two walks as the kernels, by rows or by columns.
 
 use super::eval::{CHUNK, Evaluator, SharedOut};
-use super::for_tasks;
 use super::lanes::{Lane, maximum, minimum};
-use rayon::prelude::*;
+use super::{for_tasks, map_tasks};
 
 /// One reducing operator over values of type `T`.
 pub(crate) trait Reducer<T: Lane>: Copy + Send + Sync {
@@ -75,7 +74,7 @@ fn long_row<T: Lane, R: Reducer<T>>(
     if pieces == 1 {
         return piece(0);
     }
-    let parts: Vec<R::Acc> = (0..pieces).into_par_iter().map(piece).collect();
+    let parts = map_tasks(pieces, &piece);
     parts.into_iter().fold(op.identity(), |a, b| op.join(a, b))
 }
 

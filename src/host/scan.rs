@@ -2,8 +2,7 @@
 //! comes before them.
 
 use super::eval::{CHUNK, Evaluator, SharedOut};
-use super::{PARALLEL_ABOVE, for_tasks};
-use rayon::prelude::*;
+use super::{PARALLEL_ABOVE, each_task, for_tasks, map_tasks};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -302,7 +301,7 @@ where
         let tiles = len.div_ceil(TILE);
         let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let carry: Mutex<Option<J::Carry>> = Mutex::new(None);
-        let work = || {
+        let work = |_| {
             let mut tile = Vec::new();
             loop {
                 let k = next.fetch_add(1, Ordering::Relaxed);
@@ -330,7 +329,7 @@ where
             }
         };
         let threads = rayon::current_num_threads().min(tiles);
-        (0..threads).into_par_iter().with_max_len(1).for_each(|_| work());
+        each_task(threads, 1, &work);
     }
 
     /// Down columns: strips of them are tasks, and where these are few, spans of rows too.
@@ -357,14 +356,11 @@ where
         let part = |s: usize| [s * rows, len.min((s + 1) * rows)];
         let spans = len.div_ceil(rows);
         for at in (0..outer * strips).map(place) {
-            let totals: Vec<Vec<Option<J::Carry>>> = (0..spans - 1)
-                .into_par_iter()
-                .map(|s| {
-                    let mut carry = Vec::new();
-                    self.strip(at, part(s), &mut carry, false);
-                    carry
-                })
-                .collect();
+            let totals: Vec<Vec<Option<J::Carry>>> = map_tasks(spans - 1, &|s| {
+                let mut carry = Vec::new();
+                self.strip(at, part(s), &mut carry, false);
+                carry
+            });
             // A span's total is that since its last head where it has one, so joining is told which.
             let mut before: Vec<Vec<Option<J::Carry>>> = vec![Vec::new()];
             for (s, total) in totals.into_iter().enumerate() {
@@ -386,8 +382,8 @@ where
                 };
                 before.push(joined);
             }
-            before.into_par_iter().enumerate().for_each(|(s, mut carry)| {
-                self.strip(at, part(s), &mut carry, true);
+            each_task(before.len(), 1, &|s| {
+                self.strip(at, part(s), &mut before[s].clone(), true);
             });
         }
     }

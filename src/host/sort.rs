@@ -1,8 +1,7 @@
 //! Radix sort on the host: least significant digit first, stable, in parallel where rows are long.
 
-use super::PARALLEL_ABOVE;
 use super::eval::SharedOut;
-use rayon::prelude::*;
+use super::{PARALLEL_ABOVE, each_task, map_tasks};
 
 const BITS: usize = 8;
 const DIGITS: usize = 1 << BITS;
@@ -47,11 +46,22 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
 ) {
     let n = keys.len();
     debug_assert_eq!(n, loads.len());
-    let rows = keys.par_chunks_mut(len).zip(loads.par_chunks_mut(len));
     if n / len > 1 && n > PARALLEL_ABOVE && (n / len >= rayon::current_num_threads() || len <= FEW)
     {
         let per_task = (PARALLEL_ABOVE / 4 / len).max(1);
-        rows.with_min_len(per_task).for_each(|(keys, loads)| row(keys, loads, order, 1));
+        let (keys, loads) =
+            (SharedOut(keys.as_mut_ptr().cast()), SharedOut(loads.as_mut_ptr().cast()));
+        each_task(n / len, per_task, &|k| {
+            // SAFETY: row `k`, which is in this task alone.
+            let (keys, loads) = unsafe {
+                let at = (k * len) as isize;
+                (
+                    std::slice::from_raw_parts_mut(keys.at::<K>(at), len),
+                    std::slice::from_raw_parts_mut(loads.at::<P>(at), len),
+                )
+            };
+            row(keys, loads, order, 1);
+        });
         return;
     }
     for (keys, loads) in keys.chunks_mut(len).zip(loads.chunks_mut(len)) {
@@ -109,14 +119,16 @@ fn pass<K: Key, P: Copy + Send + Sync>(
 ) -> bool {
     let n = keys.len();
     let part = n.div_ceil(threads);
-    let count = |keys: &[K]| {
+    let range = |t: usize| t * part..n.min((t + 1) * part);
+    let count = |t: usize| {
         let mut count = [0usize; DIGITS];
-        keys.iter().for_each(|&k| count[digit(k)] += 1);
+        keys[range(t)].iter().for_each(|&k| count[digit(k)] += 1);
         count
     };
-    let mut starts: Vec<[usize; DIGITS]> = match threads {
-        1 => vec![count(keys)],
-        _ => keys.par_chunks(part).map(count).collect(),
+    let parts = n.div_ceil(part);
+    let mut starts: Vec<[usize; DIGITS]> = match parts {
+        1 => vec![count(0)],
+        _ => map_tasks(parts, &count),
     };
     let mut sum = 0;
     for d in 0..DIGITS {
@@ -130,8 +142,9 @@ fn pass<K: Key, P: Copy + Send + Sync>(
     }
     let (keys_out, loads_out) =
         (SharedOut(keys_out.as_mut_ptr().cast()), SharedOut(loads_out.as_mut_ptr().cast()));
-    let scatter = |((keys, loads), mut to): ((&[K], &[P]), [usize; DIGITS])| {
-        for (&key, &load) in keys.iter().zip(loads) {
+    let scatter = |t: usize| {
+        let mut to = starts[t];
+        for (&key, &load) in keys[range(t)].iter().zip(&loads[range(t)]) {
             let at = &mut to[digit(key)];
             // SAFETY: the places of a part's digits are its own, as many as it counted, and all of them
             // lie inside the row.
@@ -142,12 +155,9 @@ fn pass<K: Key, P: Copy + Send + Sync>(
             *at += 1;
         }
     };
-    match threads {
-        1 => scatter(((keys, loads), starts[0])),
-        _ => {
-            let parts = keys.par_chunks(part).zip(loads.par_chunks(part));
-            parts.zip(starts).for_each(scatter);
-        }
+    match parts {
+        1 => scatter(0),
+        _ => each_task(parts, 1, &scatter),
     }
     true
 }
@@ -186,8 +196,9 @@ pub(crate) fn first<K: Key>(
         true => {
             let each =
                 keys.len().div_ceil(4 * rayon::current_num_threads()).max(PARALLEL_ABOVE / 2);
-            let parts = keys.par_chunks(each).enumerate();
-            parts.flat_map_iter(|(i, keys)| part((i * each, keys))).collect()
+            let parts = keys.len().div_ceil(each);
+            let kept = |i: usize| part((i * each, &keys[i * each..keys.len().min((i + 1) * each)]));
+            map_tasks(parts, &kept).concat()
         }
     };
     if kept.len() > k {

@@ -16,7 +16,6 @@ use crate::layout::{Layout, coalesce};
 use crate::opencl::{ClDevice, Launch, codegen};
 #[cfg(feature = "opencl")]
 use crate::tune::streams;
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The kernels' text.
@@ -297,9 +296,5 @@ fn transpose<T: std::marker::Copy + Send + Sync>(t: &Transpose, from: SharedOut,
         }
     };
     let strips = tiles_y * t.batches();
-    if t.height * t.width * t.batches() <= host::PARALLEL_ABOVE {
-        (0..strips).for_each(strip);
-    } else {
-        (0..strips).into_par_iter().for_each(strip);
-    }
+    host::for_tasks(strips, t.height * t.width * t.batches(), strip);
 }

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
-use crate::host::PARALLEL_ABOVE;
 use crate::host::eval::{CHUNK, Evaluator};
+use crate::host::{PARALLEL_ABOVE, map_tasks};
 use crate::layout::{Dims, count};
 #[cfg(feature = "opencl")]
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     layout::Layout,
     opencl::{ClDevice, Launch, codegen},
 };
-use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -505,8 +504,7 @@ fn each<T: Copy, A: Host>(
     }
     let parts = n.div_ceil(PARALLEL_ABOVE.max(8 * groups)).min(16);
     let length = n.div_ceil(parts).next_multiple_of(CHUNK);
-    let ranges = (0..n.div_ceil(length)).into_par_iter();
-    let all: Vec<Vec<A>> = ranges.map(|k| part(k * length, ((k + 1) * length).min(n))).collect();
+    let all = map_tasks(n.div_ceil(length), &|k| part(k * length, ((k + 1) * length).min(n)));
     let mut acc = vec![start; groups];
     for part in all {
         acc.iter_mut().zip(part).for_each(|(a, x)| *a = join(*a, x));

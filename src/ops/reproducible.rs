@@ -9,6 +9,7 @@ use crate::element::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::node::Node;
 use crate::group::ReduceOp;
+use crate::host::each_task;
 use crate::host::eval::SharedOut;
 use crate::layout::{Dims, Layout, Strides};
 use crate::ops::{copy, map};
@@ -17,7 +18,6 @@ use crate::{
     device::DeviceKind,
     opencl::{ClDevice, Launch, Point, codegen},
 };
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The kernel's text.
@@ -203,7 +203,7 @@ impl Blocks<'_> {
         let x = unsafe { self.values.host_values::<T>() };
         let out = self.out.host_mut().map_or(std::ptr::null_mut(), |block| block.ptr_mut());
         let (out, by) = (SharedOut(out), self.by);
-        (0..tasks).into_par_iter().with_min_len(16).for_each(|task| {
+        each_task(tasks, 16, &|task| {
             let row = &x[task / blocks * len..][..len];
             let from = task % blocks * BLOCK;
             let v = block(by, &row[from..len.min(from + BLOCK)]);

@@ -11,7 +11,7 @@ use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
-use crate::host::{PARALLEL_ABOVE, for_tasks};
+use crate::host::{PARALLEL_ABOVE, for_tasks, map_tasks};
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     ops::scan,
 };
 use ndarray::{Axis, s};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The kernels' text.
@@ -135,10 +134,13 @@ impl Op for Select<'_> {
         let mask = copy::contiguous(&map::eval(self.mask)?)?;
         // SAFETY: a byte an element.
         let flags = unsafe { mask.host_values::<u8>() };
-        let of = |flags: &[u8]| flags.iter().map(|&f| usize::from(f != 0)).sum::<usize>();
+        let of = |k: usize| {
+            let flags = &flags[k * PART..flags.len().min((k + 1) * PART)];
+            flags.iter().map(|&f| usize::from(f != 0)).sum::<usize>()
+        };
         let counts: Vec<usize> = match self.n <= PARALLEL_ABOVE {
-            true => flags.chunks(PART).map(of).collect(),
-            false => flags.par_chunks(PART).map(of).collect(),
+            true => (0..self.n.div_ceil(PART)).map(of).collect(),
+            false => map_tasks(self.n.div_ceil(PART), &of),
         };
         let mut starts = vec![0];
         let mut sum = 0;

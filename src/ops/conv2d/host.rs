@@ -3,7 +3,6 @@
 use super::{Conv2d, border_index};
 use crate::host;
 use crate::host::eval::SharedOut;
-use rayon::prelude::*;
 
 /// A type that products are summed in.
 pub(super) trait Sum: Copy + Default + Send + Sync {
@@ -110,9 +109,5 @@ where
             }
         }
     };
-    if rows * s.width * filter.len() <= host::PARALLEL_ABOVE {
-        (0..rows).for_each(row);
-    } else {
-        (0..rows).into_par_iter().for_each(row);
-    }
+    host::for_tasks(rows, rows * s.width * filter.len(), row);
 }

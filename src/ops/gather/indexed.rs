@@ -7,9 +7,9 @@ use crate::expr::fuse;
 use crate::expr::fused::{Fused, Nest};
 use crate::expr::node::Node;
 use crate::host::eval::{CHUNK, Evaluator, Scratch};
+use crate::host::{PARALLEL_ABOVE, map_tasks};
 use crate::layout::{Dims, Layout, Strides, broadcast_shapes, check_axis, coalesce, count};
 use ndarray::Axis;
-use rayon::prelude::*;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -366,10 +366,10 @@ impl Indexed {
     pub fn pieces(&self, f: impl Fn([usize; 2]) -> Outside + Sync) -> Outside {
         const PIECE: usize = 16 * CHUNK;
         let n = self.count();
-        if n <= crate::host::PARALLEL_ABOVE {
+        if n <= PARALLEL_ABOVE {
             return f([0, n]);
         }
-        let pieces = (0..n.div_ceil(PIECE)).into_par_iter();
-        pieces.filter_map(|k| f([k * PIECE, ((k + 1) * PIECE).min(n)])).min()
+        let piece = |k: usize| f([k * PIECE, ((k + 1) * PIECE).min(n)]);
+        map_tasks(n.div_ceil(PIECE), &piece).into_iter().flatten().min()
     }
 }

@@ -7,10 +7,9 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
-use crate::host::PARALLEL_ABOVE;
 use crate::host::eval::{Evaluator, SharedOut, walk};
+use crate::host::{PARALLEL_ABOVE, each_task, map_tasks};
 use crate::ops::Op;
-use rayon::prelude::*;
 
 /// What is done with a value and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +161,7 @@ impl OnHost<'_> {
         let few = self.indexed.count() <= PARALLEL_ABOVE;
         let parts = if few { 1 } else { rayon::current_num_threads().min(PARTS) };
         let part = self.places.div_ceil(parts).max(1);
-        (0..parts).into_par_iter().for_each(|k| f(k * part..((k + 1) * part).min(self.places)));
+        each_task(parts, 1, &|k| f(k * part..((k + 1) * part).min(self.places)));
     }
 
     fn put<W: Copy, I: Key>(&self) {
@@ -190,18 +189,15 @@ impl OnHost<'_> {
         } else if self.places <= n / (2 * PARTS) {
             // Parts of the elements have sums of their own.
             let part = n.div_ceil(PARTS);
-            let sums: Vec<Vec<W>> = (0..PARTS)
-                .into_par_iter()
-                .map(|k| {
-                    let mut sums = vec![W::default(); self.places];
-                    let range = [(k * part).min(n), ((k + 1) * part).min(n)];
-                    self.each::<W, I>(&eval, range, |place, value| {
-                        sums[place] = add(sums[place], value);
-                    });
-                    sums
-                })
-                .collect();
-            (0..self.places).into_par_iter().with_min_len(4096).for_each(|place| {
+            let sums: Vec<Vec<W>> = map_tasks(PARTS, &|k| {
+                let mut sums = vec![W::default(); self.places];
+                let range = [(k * part).min(n), ((k + 1) * part).min(n)];
+                self.each::<W, I>(&eval, range, |place, value| {
+                    sums[place] = add(sums[place], value);
+                });
+                sums
+            });
+            each_task(self.places, 4096, &|place| {
                 let at = element(place);
                 // SAFETY: also, each task has a place of its own.
                 let before = unsafe { at.read() };

@@ -8,8 +8,8 @@ use crate::device::Device;
 use crate::element::with_compute;
 use crate::error::Result;
 use crate::expr::fused::Fused;
-use crate::host::PARALLEL_ABOVE;
 use crate::host::eval::{CHUNK, Evaluator};
+use crate::host::{PARALLEL_ABOVE, map_tasks};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     layout::Layout,
     opencl::{ClDevice, Launch, Maker, Point, codegen},
 };
-use rayon::prelude::*;
 #[cfg(feature = "opencl")]
 use {ndarray::Axis, std::sync::Arc};
 
@@ -100,13 +99,12 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
     let parts = (4 * rayon::current_num_threads()).min(len.div_ceil(PARALLEL_ABOVE.max(8 * n)));
     let length = len.div_ceil(parts).next_multiple_of(CHUNK);
+    let each = map_tasks(len.div_ceil(length), &|k| part(k * length, ((k + 1) * length).min(len)));
     let add = |mut a: Vec<u64>, b: Vec<u64>| {
         a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
         a
     };
-    let ranges = (0..len.div_ceil(length)).into_par_iter();
-    let each = ranges.map(|k| part(k * length, ((k + 1) * length).min(len)));
-    each.reduce_with(add).unwrap_or_default()
+    each.into_iter().reduce(add).unwrap_or_default()
 }
 
 /// Counters in local memory: 32 KiB, which every GPU has.

@@ -2,8 +2,8 @@
 
 use super::leaf::{Gather, Keep, Lower, Place, Vectors};
 use super::shape::PANEL;
+use crate::host::each_task;
 use crate::host::eval::SharedOut;
-use rayon::prelude::*;
 
 /// What the loops compute in.
 pub(super) trait Word: num_traits::Float + Send + Sync + 'static {
@@ -36,7 +36,7 @@ pub(super) fn parts(n: usize, work: usize, f: impl Fn(usize, usize) + Sync + Sen
         return f(0, n);
     }
     let part = n.div_ceil(threads * 4).next_multiple_of(16);
-    (0..n.div_ceil(part)).into_par_iter().for_each(|k| f(k * part, n.min((k + 1) * part)));
+    each_task(n.div_ceil(part), 1, &|k| f(k * part, n.min((k + 1) * part)));
 }
 
 /// Lowers the first word of a status to `index`.

@@ -20,7 +20,6 @@ use crate::{
     device::DeviceKind,
     opencl::{ClDevice, Launch, codegen, program::Program},
 };
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The kernels' text.
@@ -289,12 +288,11 @@ impl<T: Real> Product<'_, T> {
                 unsafe { out.at::<T>((row * width + column) as isize).write(sum) };
             }
         };
-        if (m.nnz() + m.shape.0) * width <= host::PARALLEL_ABOVE {
+        let task = BLOCK * BLOCKS_A_TASK;
+        host::for_tasks(blocks.len().div_ceil(task), (m.nnz() + m.shape.0) * width, |k| {
+            let blocks = &blocks[k * task..blocks.len().min((k + 1) * task)];
             blocks.chunks(BLOCK).for_each(each);
-        } else {
-            let blocks = blocks.par_chunks(BLOCK).with_min_len(BLOCKS_A_TASK);
-            blocks.for_each(each);
-        }
+        });
         joins.chunks(JOIN).for_each(join);
     }
 }

@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::host;
 use crate::host::eval::SharedOut;
 use crate::ops::conv2d::border_index;
-use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -135,12 +134,13 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
             });
         };
         let memory = || vec![T::default(); padded.iter().product()];
-        if arrays * whole <= host::PARALLEL_ABOVE {
+        // Tasks of several tiles, so that memory is made a few times a thread.
+        let tiles = arrays * tiles;
+        let each = tiles.div_ceil(8 * rayon::current_num_threads());
+        host::for_tasks(tiles.div_ceil(each.max(1)), arrays * whole, |k| {
             let mut memory = memory();
-            (0..arrays * tiles).for_each(|k| task(&mut memory, k));
-        } else {
-            (0..arrays * tiles).into_par_iter().for_each_init(memory, task);
-        }
+            (k * each..tiles.min((k + 1) * each)).for_each(|tile| task(&mut memory, tile));
+        });
         Ok(())
     }
 }

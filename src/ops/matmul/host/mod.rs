@@ -8,7 +8,7 @@ mod vector;
 use super::gemm::Gemm;
 use crate::element::DType;
 use crate::error::Result;
-use rayon::prelude::*;
+use crate::host::each_task;
 
 /// Products below this many multiplications stay on the calling thread.
 const PARALLEL_ABOVE: usize = 1 << 18;
@@ -143,12 +143,10 @@ fn for_parts<T>(gemm: &mut Gemm<'_>, (rows, columns): (usize, usize), f: impl Fn
     let parts = down * across * batches;
     // Small products of a large batch: several a task.
     let least = (PARALLEL_ABOVE / work.max(1)).clamp(1, 1 << 16);
-    (0..parts).into_par_iter().with_min_len(if down * across == 1 { least } else { 1 }).for_each(
-        |part| {
-            let (t, part) = (part / (down * across), part % (down * across));
-            let (i, j) = (part / across * tall, part % across * wide);
-            // SAFETY: `first` is of this product, and parts lie inside the result.
-            f(unsafe { first.at(gemm, t).part(i, tall.min(m - i), j, wide.min(n - j)) });
-        },
-    );
+    each_task(parts, if down * across == 1 { least } else { 1 }, &|part| {
+        let (t, part) = (part / (down * across), part % (down * across));
+        let (i, j) = (part / across * tall, part % across * wide);
+        // SAFETY: `first` is of this product, and parts lie inside the result.
+        f(unsafe { first.at(gemm, t).part(i, tall.min(m - i), j, wide.min(n - j)) });
+    });
 }

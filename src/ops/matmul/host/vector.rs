@@ -3,9 +3,9 @@
 
 use super::{Block, PARALLEL_ABOVE};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::each_task;
 use crate::host::eval::SharedOut;
 use crate::ops::matmul::gemm::Gemm;
-use rayon::prelude::*;
 
 /// A type that products are summed in; integers wrap.
 pub(super) trait Lanes: Copy + Send + Sync + 'static {
@@ -284,7 +284,7 @@ pub(super) fn run<T: Lanes>(mut gemm: Gemm<'_>) -> Result<()> {
         (0..tasks).for_each(task);
     } else {
         let least = (LEAST / (tall * piece)).max(1);
-        (0..tasks).into_par_iter().with_min_len(least).for_each(task);
+        each_task(tasks, least, &task);
     }
     if pieces > 1 {
         for (t, parts) in partial.chunks(pieces * rows).enumerate() {
