@@ -68,7 +68,7 @@ fn positions<T>(both: &[(T, u64)]) -> Vec<u64> {
 }
 
 fn of_type<T: Sample>() -> Vec<Group> {
-    let ops: [(&'static str, Run<T>); 7] = [
+    let ops: [(&'static str, Run<T>); 8] = [
         ("sort", |device, x| same("values", &array(device, x)?.sort(Axis(0))?, &keys(&sorted(x)))),
         ("argsort", |device, x| {
             same("positions", &array(device, x)?.argsort(Axis(0))?, &positions(&sorted(x)))
@@ -80,6 +80,17 @@ fn of_type<T: Sample>() -> Vec<Group> {
             let (values, moved) = sort.with(&array(device, &numbers)?)?;
             both(same("values", &values, &keys(&want))?, || {
                 same("payload", &moved, &positions(&want))
+            })
+        }),
+        ("top_k", |device, x| {
+            // Many are searched, few sorted.
+            let many = if x.len() > 5000 { 70_001 } else { x.len() };
+            let x: Vec<T> = (0..many).map(|i| x[i * 7919 % x.len()]).collect();
+            let want = sorted(&x);
+            let k = x.len().min(100);
+            let (values, places) = array(device, &x)?.sorted(Axis(0)).first(k)?;
+            both(same("values", &values, &keys(&want[..k]))?, || {
+                same("positions", &places, &positions(&want[..k]))
             })
         }),
         ("searchsorted", |device, x| {
