@@ -14,7 +14,9 @@ pub(crate) trait Key: Copy + Default + Ord + Send + Sync + 'static {
     const SIZE: usize;
     fn digit(self, shift: usize) -> usize;
     /// From and to its bits; those beyond its size are 0.
+    #[cfg(feature = "opencl")]
     fn of_bits(bits: u64) -> Self;
+    #[cfg(feature = "opencl")]
     fn bits(self) -> u64;
 }
 
@@ -26,9 +28,11 @@ macro_rules! key {
             fn digit(self, shift: usize) -> usize {
                 (self >> shift) as usize & (DIGITS - 1)
             }
+            #[cfg(feature = "opencl")]
             fn of_bits(bits: u64) -> Self {
                 bits as $T
             }
+            #[cfg(feature = "opencl")]
             fn bits(self) -> u64 {
                 self.into()
             }

@@ -9,14 +9,14 @@ use crate::device::Device;
 use crate::element::{DType, Element};
 use crate::error::Result;
 use crate::expr::{Expr, IntoExpr};
-use crate::host::PARALLEL_ABOVE;
+use crate::host::eval::SharedOut;
+use crate::host::for_tasks;
 use crate::host::sort::Key;
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
 use crate::ops::sort::Visit;
 use crate::ops::{Op, copy, map, run};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// On which side of elements that equal it a value belongs.
@@ -145,55 +145,49 @@ impl Visit for Search<'_> {
     type Output = ();
 
     fn visit<K: Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
-        let n = self.values.layout.len();
         let Some(block) = self.out.host_mut() else { return };
-        // SAFETY: bits of this size; the result has `n` places, which nobody else uses.
-        let (keys, values, out) = unsafe {
-            let out = std::slice::from_raw_parts_mut(block.ptr_mut().cast::<u64>(), n);
-            (self.keys.host_values::<K>(), self.values.host_values::<K>(), out)
-        };
-        on_host(keys, values, out, self.side == Side::Right, order);
+        let out = SharedOut(block.ptr_mut());
+        // SAFETY: bits of this size.
+        let (keys, values) =
+            unsafe { (self.keys.host_values::<K>(), self.values.host_values::<K>()) };
+        let upto = self.side == Side::Right;
+        // A value costs as many steps as the number of keys has bits.
+        let steps = values.len() * (usize::BITS - keys.len().leading_zeros()) as usize;
+        for_tasks(values.len().div_ceil(PART), steps, |k| {
+            let values = &values[k * PART..values.len().min((k + 1) * PART)];
+            // SAFETY: a place a value, which are this task's own.
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(out.at::<u64>((k * PART) as isize), values.len())
+            };
+            some(keys, values, out, upto, order);
+        });
     }
 }
 
-fn on_host<K: Key>(
-    keys: &[K],
-    values: &[K],
-    out: &mut [u64],
-    upto: bool,
-    order: impl Fn(K) -> K + Sync,
-) {
+fn some<K: Key>(keys: &[K], values: &[K], out: &mut [u64], upto: bool, order: impl Fn(K) -> K) {
     let before = |key: K, value: K| {
         let key = order(key);
         (key < value) | (upto & (key == value))
     };
-    let some = |(values, out): (&[K], &mut [u64])| {
-        if keys.len() <= FEW {
-            for (out, &value) in out.iter_mut().zip(values) {
-                let value = order(value);
-                *out = keys.partition_point(|&key| before(key, value)) as u64;
-            }
-            return;
+    if keys.len() <= FEW {
+        for (out, &value) in out.iter_mut().zip(values) {
+            let value = order(value);
+            *out = keys.partition_point(|&key| before(key, value)) as u64;
         }
-        for (values, out) in values.chunks(AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
-            let (mut value, mut low) = ([K::default(); AT_ONCE], [0usize; AT_ONCE]);
-            value.iter_mut().zip(values).for_each(|(value, &v)| *value = order(v));
-            // The answer lies in low ..= low + len.
-            let mut len = keys.len();
-            while len > 0 {
-                let step = (len / 2).max(1);
-                for (low, &value) in low.iter_mut().zip(&value) {
-                    *low += step * usize::from(before(keys[*low + step - 1], value));
-                }
-                len -= step;
+        return;
+    }
+    for (values, out) in values.chunks(AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+        let (mut value, mut low) = ([K::default(); AT_ONCE], [0usize; AT_ONCE]);
+        value.iter_mut().zip(values).for_each(|(value, &v)| *value = order(v));
+        // The answer lies in low ..= low + len.
+        let mut len = keys.len();
+        while len > 0 {
+            let step = (len / 2).max(1);
+            for (low, &value) in low.iter_mut().zip(&value) {
+                *low += step * usize::from(before(keys[*low + step - 1], value));
             }
-            out.iter_mut().zip(low).for_each(|(out, low)| *out = low as u64);
+            len -= step;
         }
-    };
-    // A value costs as many steps as the number of keys has bits.
-    let steps = values.len() * (usize::BITS - keys.len().leading_zeros()) as usize;
-    match steps <= PARALLEL_ABOVE {
-        true => some((values, out)),
-        false => values.par_chunks(PART).zip(out.par_chunks_mut(PART)).for_each(some),
+        out.iter_mut().zip(low).for_each(|(out, low)| *out = low as u64);
     }
 }
