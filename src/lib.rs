@@ -56,8 +56,9 @@
 //!
 //! # Sorting
 //!
-//! [`DeviceArray::sorted`] sorts along an axis, [`DeviceArray::searchsorted`] and
-//! [`DeviceArray::merge`] work on sorted vectors, [`DeviceArray::unique`] finds distinct elements.
+//! [`DeviceArray::sorted`] sorts along an axis, [`DeviceArray::top_k`] finds the greatest without sorting
+//! the rest, [`DeviceArray::searchsorted`] and [`DeviceArray::merge`] work on sorted vectors,
+//! [`DeviceArray::unique`] finds distinct elements.
 //!
 //! # Devices
 //!
