@@ -195,6 +195,15 @@ impl Device {
         registry().devices.clone()
     }
 
+    /// One device of each kind: those of one name and driver run the same kernels.
+    #[cfg(test)]
+    pub(crate) fn kinds() -> Vec<Device> {
+        let mut seen = std::collections::HashSet::new();
+        let mut devices = Device::all();
+        devices.retain(|d| seen.insert((d.info().platform.clone(), d.info().name.clone())));
+        devices
+    }
+
     /// The host: this process's CPU through rayon. Never looks for OpenCL.
     pub fn host() -> Device {
         HOST.get_or_init(|| {

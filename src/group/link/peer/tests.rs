@@ -218,13 +218,8 @@ fn try_all<T: Sample>(tried: &mut Tried, blocks: &[usize], at: usize, large: boo
 }
 
 fn devices() -> Vec<Device> {
-    let mut found: Vec<Device> = Vec::new();
-    for device in Device::all().into_iter().filter(|d| super::opencl(d).is_some()) {
-        // Devices of one driver are alike.
-        if found.iter().all(|f| f.info().platform != device.info().platform) {
-            found.push(device);
-        }
-    }
+    let found: Vec<Device> =
+        Device::kinds().into_iter().filter(|d| super::opencl(d).is_some()).collect();
     if found.is_empty() {
         println!("skipped: no OpenCL device");
     }
