@@ -1,8 +1,8 @@
 //! Every file in `cl/` belongs to one family, compiles alone with its defaults, and compiles for
 //! every element type that the family takes.
 
-use super::codegen;
 use super::notes;
+use super::{ClDevice, codegen};
 use crate::device::{Backing, Device};
 use crate::element::DType;
 use crate::group::ReduceOp;
@@ -413,33 +413,40 @@ fn every_file_belongs_to_one_family() {
 #[test]
 fn every_file_compiles_alone_and_for_every_type() {
     let devices = Device::kinds();
-    for device in &devices {
-        let Backing::OpenCl(cl) = device.backing() else { continue };
-        for family in FAMILIES {
-            let build = |what: u8, between: &str| {
-                let mut text = codegen::defines(cl, false, cl.point);
-                for part in [codegen::PRELUDE, between, &read(family.name)] {
-                    text.push_str(part);
-                }
-                let key = (family.name, vec![u8::MAX, what]);
-                let program = cl.programs.get(cl, family.name, key, || text);
-                let program = program.unwrap_or_else(|e| panic!("on {device}: {e}"));
-                for name in family.kernels {
-                    let kernel = program.kernel(family.name, name);
-                    program.give_back(name, kernel.unwrap_or_else(|e| panic!("{name}: {e}")));
-                }
-            };
-            build(u8::MAX, "");
-            for dtype in DType::ALL.into_iter().filter(|&d| device.supports(d)) {
-                if let Some(types) = (family.types)(dtype) {
-                    build(dtype as u8, &types);
-                }
+    // Every driver compiles for minutes, and one program at a time.
+    std::thread::scope(|scope| {
+        for device in &devices {
+            if let Backing::OpenCl(cl) = device.backing() {
+                scope.spawn(move || compile_every_file(device, cl));
             }
         }
-    }
+    });
     if devices.len() == 1 {
         let required = std::env::var("CLAN_TEST_REQUIRE").is_ok_and(|v| v.contains("opencl"));
         assert!(!required, "CLAN_TEST_REQUIRE asks for an OpenCL device");
         println!("skipped: no OpenCL device");
+    }
+}
+
+fn compile_every_file(device: &Device, cl: &ClDevice) {
+    for family in FAMILIES {
+        let build = |between: &str| {
+            let mut text = codegen::defines(cl, false, cl.point);
+            for part in [codegen::PRELUDE, between, &read(family.name)] {
+                text.push_str(part);
+            }
+            let program = cl.programs.compile(cl, family.name, &text);
+            let program = program.unwrap_or_else(|e| panic!("on {device}: {e}"));
+            for name in family.kernels {
+                let kernel = program.kernel(family.name, name);
+                program.give_back(name, kernel.unwrap_or_else(|e| panic!("{name}: {e}")));
+            }
+        };
+        build("");
+        for dtype in DType::ALL.into_iter().filter(|&d| device.supports(d)) {
+            if let Some(types) = (family.types)(dtype) {
+                build(&types);
+            }
+        }
     }
 }

@@ -51,7 +51,20 @@ impl Programs {
         source: impl FnOnce() -> String,
     ) -> Result<Arc<Program>> {
         let slot = lock(&self.by_key).entry(key).or_default().clone();
-        slot.get_or_init(|| self.build(device, op, &source())).clone()
+        // Programs on trial are many, and most are never used again.
+        slot.get_or_init(|| self.build(device, op, &source(), !crate::tune::on_trial())).clone()
+    }
+
+    /// A program that is kept nowhere. Who asks a driver for the binary of a program, to keep it, has all
+    /// its kernels made ready to run, which takes longer than to see that they compile.
+    #[cfg(test)]
+    pub fn compile(
+        &self,
+        device: &ClDevice,
+        op: &'static str,
+        source: &str,
+    ) -> Result<Arc<Program>> {
+        self.build(device, op, source, false)
     }
 
     /// Forgets the programs made by `f`. Kernels in flight keep theirs.
@@ -62,7 +75,14 @@ impl Programs {
         result
     }
 
-    fn build(&self, device: &ClDevice, op: &'static str, source: &str) -> Result<Arc<Program>> {
+    /// With `keep` from disk, or else to disk for the next process.
+    fn build(
+        &self,
+        device: &ClDevice,
+        op: &'static str,
+        source: &str,
+        keep: bool,
+    ) -> Result<Arc<Program>> {
         let runtime = device.runtime()?;
         let options = options(device);
         let identity = format!(
@@ -73,10 +93,9 @@ impl Programs {
             device.info.name,
             device.info.driver,
         );
-        // Programs on trial are many, and most are never used again.
-        let cache = match crate::tune::on_trial() {
-            true => None,
-            false => crate::env::cache_dir()?.map(|dir| CacheFile::new(&dir, identity)),
+        let cache = match keep {
+            true => crate::env::cache_dir()?.map(|dir| CacheFile::new(&dir, identity)),
+            false => None,
         };
         let options = CString::new(options).unwrap_or_default();
         if let Some(binary) = cache.as_ref().and_then(CacheFile::read) {
