@@ -6,7 +6,8 @@ use super::{PARALLEL_ABOVE, each_task, map_tasks};
 const BITS: usize = 8;
 const DIGITS: usize = 1 << BITS;
 
-/// Keys below which a comparing sort of the standard library is as fast.
+/// Keys below which a comparing sort of the standard library is as fast, for each byte of a key, which
+/// costs a pass.
 const FEW: usize = 512;
 
 /// An unsigned integer that keys are sorted by.
@@ -50,7 +51,9 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
 ) {
     let n = keys.len();
     debug_assert_eq!(n, loads.len());
-    if n / len > 1 && n > PARALLEL_ABOVE && (n / len >= rayon::current_num_threads() || len <= FEW)
+    if n / len > 1
+        && n > PARALLEL_ABOVE
+        && (n / len >= rayon::current_num_threads() || len <= FEW * K::SIZE)
     {
         let per_task = (PARALLEL_ABOVE / 4 / len).max(1);
         let (keys, loads) =
@@ -80,7 +83,7 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(
     order: impl Fn(K) -> K + Sync + Copy,
     threads: usize,
 ) {
-    if keys.len() <= FEW {
+    if keys.len() <= FEW * K::SIZE {
         few(keys, loads, order);
         return;
     }

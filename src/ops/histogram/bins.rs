@@ -257,13 +257,19 @@ macro_rules! float_place {
                     By::Even(even) => {
                         let [low, high] = [even.low as $t, even.high as $t];
                         let [scale, width] = [even.scale as $t, even.width as $t];
+                        let last = n as i32 - 1;
                         for (o, &x) in out.iter_mut().zip(x) {
-                            let k = (((x - low) * scale) as u32).min(n - 1);
+                            // NaN becomes 0, and is outside.
+                            let guess = ((x - low) * scale).max(0.0).min(last as $t);
+                            // SAFETY: from 0 to the number of bins, far below 2^31. Conversions that
+                            // saturate are not done for several elements at a time.
+                            let k = unsafe { guess.to_int_unchecked::<i32>() }.min(last);
                             let next = low + (k + 1) as $t * width;
                             let below = x < low + k as $t * width;
-                            let above = (k + 1 < n) & (x >= next);
-                            let k = k.wrapping_sub(below.into()).wrapping_add(above.into());
-                            *o = if x >= low && x <= high { k } else { n };
+                            let above = (k < last) & (x >= next);
+                            let k = k - i32::from(below) + i32::from(above);
+                            let inside = (x >= low) & (x <= high);
+                            *o = if inside { k as u32 } else { n };
                         }
                     }
                     // Floats are no indices.
