@@ -261,7 +261,7 @@ macro_rules! float_place {
                         for (o, &x) in out.iter_mut().zip(x) {
                             // NaN becomes 0, and is outside.
                             let guess = ((x - low) * scale).max(0.0).min(last as $t);
-                            // SAFETY: from 0 to the number of bins, far below 2^31. Conversions that
+                            // SAFETY: from 0 to the number of bins, at most 2^30. Conversions that
                             // saturate are not done for several elements at a time.
                             let k = unsafe { guess.to_int_unchecked::<i32>() }.min(last);
                             let next = low + (k + 1) as $t * width;

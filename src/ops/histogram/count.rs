@@ -69,6 +69,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
     let copies = if n <= FEW { COPIES } else { 1 };
     // A place more for elements that have no bin.
     let row = n + 1;
+    let rows: [usize; COPIES] = std::array::from_fn(|copy| copy % copies * row);
     let part = |from: usize, to: usize| {
         let mut counts = vec![0u64; row * copies];
         let mut places = [0u32; CHUNK];
@@ -81,10 +82,15 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
                 std::slice::from_raw_parts(eval.chunk(at, m, &mut scratch, None).cast::<T>(), m)
             };
             T::places(bins, x, &mut places[..m]);
-            for (k, &place) in places[..m].iter().enumerate() {
-                // A power of two: a division would take longer than all else.
-                counts[(place as usize).min(n) + row * (k & (copies - 1))] += 1;
+            let mut count = |place: u32, copy: usize| {
+                // SAFETY: a place of the row of one of the copies, all of which are there.
+                unsafe { *counts.get_unchecked_mut((place as usize).min(n) + rows[copy]) += 1 };
+            };
+            let (quads, rest) = places[..m].as_chunks::<COPIES>();
+            for quad in quads {
+                (0..COPIES).for_each(|copy| count(quad[copy], copy));
             }
+            rest.iter().for_each(|&place| count(place, 0));
             at += m;
         }
         let (first, others) = counts.split_at_mut(row);
