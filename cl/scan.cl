@@ -5,20 +5,12 @@
 // every work-item joins CLAN_EACH neighbours along the axis, the group joins these, and the carry from
 // the tiles before is joined in.
 //
-// private: the elements of a work-item; local: a tile on its way from the order of memory to that of
-// work-items and back, and one word a work-item; global: input and output, touched once, coalesced; the
-// mail between groups; constant: not used.
+// private: the elements of a work-item, where its column is its own; local: else the tile, from its loading
+// until the carry has come, so that many groups can wait at a time, and one word a work-item; global: input
+// and output, touched once, coalesced; the mail between groups; constant: not used.
 //
-// `scan` passes the carry from group to group by mail (decoupled look-back: Merrill and Garland,
-// "Single-pass Parallel Prefix Scan with Decoupled Look-back", 2016). A group posts its tile's total
-// (slot A), then adds up the totals since the nearest tile whose carry is known (slot P), and posts its
-// own carry. Carries are made from left to right only, so that there is one value for each, whoever
-// makes it and when: results are the same in every run, and nobody need be waited for. After `spins`
-// polls a group makes what is missing itself. A tag in every word says that it has come, so words need
-// no order among each other.
-//
-// `scan_sums` and `scan_spans` do without: the first makes the total of every span of tiles, the second
-// starts each span with the totals before it.
+// `scan_sums` makes the total of every span of tiles, `scan_spans` starts each span with the totals before
+// it. `scan_mail.cl` has the way by which groups hear of each other.
 #ifndef CLAN_PARAMS
 typedef float clan_t;
 typedef float clan_out_t;
@@ -32,6 +24,7 @@ typedef float clan_word;
 #define CLAN_HALVES 1
 #define CLAN_JOIN(a, b) ((a) + (b))
 #define CLAN_PAIR
+#define CLAN_VEC 1
 #endif
 #ifndef CLAN_EACH
 #define CLAN_EACH 15 // elements of a work-item; odd, so that neighbours find different banks
@@ -42,12 +35,6 @@ typedef float clan_word;
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both
 #endif
-#ifndef CLAN_DEPTH
-#define CLAN_DEPTH 1 // tiles that a work-item looks at when it looks back
-#endif
-#ifndef CLAN_POSTS
-#define CLAN_POSTS(tile) true // which tiles' groups post anything: all, but in a test
-#endif
 // CPUs' compilers take minutes for loops that are not loops any more.
 #ifdef CLAN_ROLLED
 #define CLAN_UNROLLED _Pragma("unroll 1")
@@ -56,12 +43,16 @@ typedef float clan_word;
 #endif
 #define CLAN_DOWN (CLAN_GROUP / CLAN_COLS) // work-items that share a column
 #define CLAN_TILE (CLAN_DOWN * CLAN_EACH)  // elements of a tile along the axis
-#define CLAN_WINDOW (CLAN_DOWN * CLAN_DEPTH)
-#define CLAN_AT_ONCE 8
-#if CLAN_COLS == 1
-#define CLAN_BUFFER (CLAN_GROUP * CLAN_EACH)
+#if CLAN_COLS == 1 && CLAN_GROUP > 1
+#define CLAN_PARKED // the tile is in local memory, the elements of a work-item side by side
+#define CLAN_BUFFER CLAN_TILE
 #else
-#define CLAN_BUFFER (CLAN_GROUP * CLAN_DEPTH)
+#define CLAN_BUFFER 1
+#endif
+#if CLAN_VEC > 1
+#define CLAN_ALIGNED __attribute__((aligned(16)))
+#else
+#define CLAN_ALIGNED
 #endif
 
 static inline clan_word clan_join(const clan_word a, const clan_word b) { return CLAN_JOIN(a, b); }
@@ -77,6 +68,11 @@ static inline clan_carry clan_push(clan_carry a, const clan_word x) {
   a.s = t;
   return a;
 }
+static inline clan_carry clan_merge(clan_carry a, const clan_carry b) {
+  a = clan_push(a, b.s);
+  a.c += b.c;
+  return a;
+}
 // Of an infinite sum the error is NaN.
 static inline clan_word clan_error(const clan_carry a) { return isnan(a.c) ? 0 : a.c; }
 static inline clan_word clan_after(const clan_carry a, const clan_word x) { return a.s + (clan_error(a) + x); }
@@ -89,6 +85,7 @@ static inline clan_carry clan_push(clan_carry a, const clan_word x) {
   a.s = clan_join(a.s, x);
   return a;
 }
+static inline clan_carry clan_merge(const clan_carry a, const clan_carry b) { return clan_push(a, b.s); }
 static inline clan_word clan_after(const clan_carry a, const clan_word x) { return clan_join(a.s, x); }
 static inline clan_word clan_whole(const clan_carry a) { return a.s; }
 #endif
@@ -170,65 +167,128 @@ static inline void clan_join_group(clan_word v, uint h, __local clan_word* word,
   barrier(CLK_LOCAL_MEM_FENCE);
 }
 
-// A work-item's elements, and what they are joined to.
+// A work-item's part of a tile.
 typedef struct {
   clan_part part;
   uint heads;
+#ifndef CLAN_PARKED
   clan_word x[CLAN_EACH];
+#endif
 } clan_mine;
 
-// Loads a tile and joins every work-item's elements, and those of the group. In place of elements
-// beyond the end come others of the input, for users' operators may not bear all values. They are last:
-// what they are joined to is not used.
-static inline void clan_load(clan_mine* m, const clan_ix tile, const clan_ix n, const clan_ix len,
+// The total of the work-items before since the last head, and whether there is one; for the first, its own.
+typedef struct { clan_word total; uint cut; } clan_before;
+
+// Loads a tile and joins every work-item's elements, and those of the group, whose total is in the last
+// word. In place of elements beyond the end come others of the input, for users' operators may not bear
+// all values. They are last: what they are joined to is not used.
+static inline clan_before clan_load(clan_mine* m, const clan_ix tile, const clan_ix n, const clan_ix len,
                              __global const uchar* restrict flags, const clan_ix flags_at, __local clan_word* buffer,
                              __local clan_word* word, __local uchar* cut CLAN_PARAMS) {
-  m->heads = clan_heads(m->part, flags, flags_at, len);
-#if CLAN_COLS == 1 && CLAN_GROUP > 1
   const uint me = get_local_id(0);
-  const clan_ix from = tile * CLAN_TILE + me;
+  m->heads = clan_heads(m->part, flags, flags_at, len);
+#ifdef CLAN_PARKED
+  const clan_ix from = tile * CLAN_TILE;
+#if CLAN_VEC > 1
+  if (n - from >= CLAN_TILE) {
 CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_EACH; k++) {
-    const clan_ix i = from + k * CLAN_GROUP;
-    m->x[k] = (clan_word)clan_at(min(i, n - 1) CLAN_ARGS);
+    for (uint k = 0; k < CLAN_TILE; k += CLAN_GROUP * CLAN_VEC) {
+      const uint i = k + me * CLAN_VEC;
+      if (i < CLAN_TILE) {
+        clan_t v[CLAN_VEC];
+        clan_vec(from + i, v CLAN_ARGS);
+        clan_word w[CLAN_VEC];
+CLAN_UNROLLED
+        for (uint l = 0; l < CLAN_VEC; l++) w[l] = (clan_word)v[l];
+        *(__local clan_words*)(buffer + i) = CLAN_WORDS(w);
+      }
+    }
+  } else
+#endif
+  {
+CLAN_UNROLLED
+    for (uint i = me; i < CLAN_TILE; i += CLAN_GROUP) buffer[i] = (clan_word)clan_at(min(from + i, n - 1) CLAN_ARGS);
   }
-CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_EACH; k++) buffer[k * CLAN_GROUP + me] = m->x[k];
   barrier(CLK_LOCAL_MEM_FENCE);
+  __local const clan_word* const x = buffer + me * CLAN_EACH;
+  clan_word total = x[0];
 CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_EACH; k++) m->x[k] = buffer[me * CLAN_EACH + k];
+  for (uint k = 1; k < CLAN_EACH; k++) total = m->heads >> k & 1u ? x[k] : clan_join(total, x[k]);
 #else
 CLAN_UNROLLED
   for (uint k = 0; k < CLAN_EACH; k++) {
     m->x[k] = (clan_word)clan_at(m->part.first + (k < m->part.count ? k : 0) * m->part.step CLAN_ARGS);
   }
-#endif
 CLAN_UNROLLED
   for (uint k = 1; k < CLAN_EACH; k++) {
     if (!(m->heads >> k & 1u)) m->x[k] = clan_join(m->x[k - 1], m->x[k]);
   }
-  clan_join_group(m->x[CLAN_EACH - 1], m->heads != 0, word, cut);
+  const clan_word total = m->x[CLAN_EACH - 1];
+#endif
+  clan_join_group(total, m->heads != 0, word, cut);
+  const uint at = me >= CLAN_COLS ? me - CLAN_COLS : me;
+#if CLAN_HEADS
+  const clan_before before = {word[at], cut[at]};
+#else
+  const clan_before before = {word[at], 0};
+#endif
+  return before;
 }
 
 // Joins in what comes before, and stores. `has` says whether there is a carry.
-static inline void clan_store(__global clan_out_t* out, clan_mine* m, const clan_ix tile, const clan_ix n,
-                              const bool has, const clan_carry carry, const clan_word identity,
-                              __local clan_word* buffer, __local clan_word* word, __local uchar* cut) {
+static inline void clan_store(__global clan_out_t* out, clan_mine* m, const clan_before prior, const clan_ix tile,
+                              const clan_ix n, const bool has, const clan_carry carry, const clan_word identity,
+                              __local clan_word* buffer) {
   const uint me = get_local_id(0);
   clan_word before = identity;
   bool known = has;
   if (me >= CLAN_COLS) {
-    before = word[me - CLAN_COLS];
-#if CLAN_HEADS
-    if (has && !cut[me - CLAN_COLS]) before = clan_after(carry, before);
-#else
-    if (has) before = clan_after(carry, before);
-#endif
+    before = has && !prior.cut ? clan_after(carry, prior.total) : prior.total;
     known = true;
   } else if (has) {
     before = clan_whole(carry);
   }
   uint open = 1; // no head yet
+#ifdef CLAN_PARKED
+  __local clan_word* const x = buffer + me * CLAN_EACH;
+  clan_word so_far = x[0];
+#ifdef CLAN_EXCLUSIVE
+  clan_word last = before;
+#endif
+CLAN_UNROLLED
+  for (uint k = 0; k < CLAN_EACH; k++) {
+    const uint head = m->heads >> k & 1u;
+    if (k > 0) so_far = head ? x[k] : clan_join(so_far, x[k]);
+    open &= !head;
+    const clan_word whole = open && known ? clan_join(before, so_far) : so_far;
+#ifdef CLAN_EXCLUSIVE
+    x[k] = head ? identity : last;
+    last = whole;
+#else
+    x[k] = whole;
+#endif
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  const clan_ix from = tile * CLAN_TILE;
+#if CLAN_VEC > 1
+  if (n - from >= CLAN_TILE) {
+CLAN_UNROLLED
+    for (uint k = 0; k < CLAN_TILE; k += CLAN_GROUP * CLAN_VEC) {
+      const uint i = k + me * CLAN_VEC;
+      if (i < CLAN_TILE) {
+        const clan_words w = *(__local const clan_words*)(buffer + i);
+        const clan_word v[CLAN_VEC] = CLAN_SPREAD(w);
+        CLAN_PUTV(out, from + i, v);
+      }
+    }
+    return;
+  }
+#endif
+CLAN_UNROLLED
+  for (uint i = me; i < CLAN_TILE; i += CLAN_GROUP) {
+    if (i < n - from) CLAN_PUT(out, from + i, buffer[i]);
+  }
+#else
 CLAN_UNROLLED
   for (uint k = 0; k < CLAN_EACH; k++) {
     open &= ~(m->heads >> k) & 1u;
@@ -239,17 +299,6 @@ CLAN_UNROLLED
   for (uint k = CLAN_EACH - 1; k > 0; k--) m->x[k] = m->heads >> k & 1u ? identity : m->x[k - 1];
   m->x[0] = m->heads & 1u ? identity : before;
 #endif
-#if CLAN_COLS == 1 && CLAN_GROUP > 1
-CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_EACH; k++) buffer[me * CLAN_EACH + k] = m->x[k];
-  barrier(CLK_LOCAL_MEM_FENCE);
-  const clan_ix from = tile * CLAN_TILE + me;
-CLAN_UNROLLED
-  for (uint k = 0; k < CLAN_EACH; k++) {
-    const clan_ix i = from + k * CLAN_GROUP;
-    if (i < n) CLAN_PUT(out, i, buffer[k * CLAN_GROUP + me]);
-  }
-#else
 CLAN_UNROLLED
   for (uint k = 0; k < CLAN_EACH; k++) {
     if (k < m->part.count) CLAN_PUT(out, m->part.first + k * m->part.step, m->x[k]);
@@ -257,213 +306,13 @@ CLAN_UNROLLED
 #endif
 }
 
-// ---- With mail ------------------------------------------------------------------------------------
-
-#ifdef CLAN_MAIL
-typedef volatile __global ulong clan_letter;
-#define CLAN_TAG (1ul << 32)
-#define CLAN_SLOT_P CLAN_HALVES
-#define CLAN_SLOTS (CLAN_HALVES * (1 + CLAN_PARTS))
-
-static inline void clan_post_word(clan_letter* to, const clan_ix apart, const clan_word x) {
-  const ulong bits = CLAN_BITS(x);
-  to[0] = CLAN_TAG | (bits & 0xfffffffful);
-#if CLAN_HALVES == 2
-  to[apart] = CLAN_TAG | bits >> 32;
-#endif
-}
-
-static inline bool clan_take_word(clan_letter* from, const clan_ix apart, clan_word* x) {
-  const ulong low = from[0];
-#if CLAN_HALVES == 2
-  const ulong high = from[apart];
-  *x = CLAN_OF_BITS((low & 0xfffffffful) | high << 32);
-  return (low & high & CLAN_TAG) != 0;
-#else
-  *x = CLAN_OF_BITS(low & 0xfffffffful);
-  return (low & CLAN_TAG) != 0;
-#endif
-}
-
-static inline void clan_post_carry(clan_letter* box, const clan_ix apart, const clan_carry a) {
-  clan_post_word(box + CLAN_SLOT_P * apart, apart, a.s);
-#ifdef CLAN_PAIR
-  clan_post_word(box + (CLAN_SLOT_P + CLAN_HALVES) * apart, apart, a.c);
-#endif
-}
-
-static inline bool clan_take_carry(clan_letter* box, const clan_ix apart, clan_carry* a) {
-  bool come = clan_take_word(box + CLAN_SLOT_P * apart, apart, &a->s);
-#ifdef CLAN_PAIR
-  come &= clan_take_word(box + (CLAN_SLOT_P + CLAN_HALVES) * apart, apart, &a->c);
-#endif
-  return come;
-}
-
-// Posts a tile's total: as its carry, where nothing before it matters.
-static inline void clan_post_total(clan_letter* box, const clan_ix apart, const clan_word total,
-                                   const bool alone) {
-  if (alone) clan_post_carry(box, apart, clan_first(total));
-  else clan_post_word(box, apart, total);
-}
-
-// `mail`: the number of groups that have started, the number of tiles made for others, then slots of
-// `tiles * chains * CLAN_COLS` words. It was zero before.
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void scan(__global clan_out_t* restrict out, clan_letter* mail, __global const uchar* restrict flags,
-          const clan_ix flags_at, const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips,
-          const clan_ix chains, const clan_ix tiles, const uint spins, const clan_word identity CLAN_PARAMS) {
-  __local clan_word buffer[CLAN_BUFFER];
-  __local clan_word word[CLAN_GROUP];
-#if CLAN_HEADS
-  __local uchar cut[CLAN_GROUP];
-#else
-  __local uchar cut[1];
-#endif
-  __local clan_carry known[CLAN_COLS];
-  __local uint near_p[CLAN_COLS], near_none[CLAN_COLS];
-  __local uint ticket, waiting;
-  const uint me = get_local_id(0), column = me % CLAN_COLS, y = me / CLAN_COLS;
-  // Tiles in the order in which groups start: those before have started.
-  if (me == 0) ticket = atomic_inc((volatile __global uint*)mail);
-  barrier(CLK_LOCAL_MEM_FENCE);
-  const clan_ix tile = ticket / chains, chain = ticket % chains;
-  const clan_ix apart = tiles * chains * CLAN_COLS;
-  clan_letter* const boxes = mail + 2 + chain * tiles * CLAN_COLS + column;
-  clan_mine m;
-  m.part = clan_find(tile, chain, n, len, inner, strips);
-  clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
-
-  const uint last = (CLAN_DOWN - 1) * CLAN_COLS + column;
-  const clan_word total = word[last];
-#if CLAN_HEADS
-  const bool alone = tile == 0 || cut[last];
-#else
-  const bool alone = tile == 0;
-#endif
-  if (y == 0 && tile + 1 < tiles && CLAN_POSTS(tile)) clan_post_total(boxes + tile * CLAN_COLS, apart, total, alone);
-  const clan_word mine = word[me];
-#if CLAN_HEADS
-  const uchar mine_cut = cut[me];
-#endif
-
-  clan_carry carry = clan_first(identity);
-  clan_ix base = tile;
-  uint left = spins;
-  bool disturbed = false;
-  // Tiles of the window, after which `known` is the carry; while that is not known, more than all.
-  uint reach = CLAN_WINDOW + 1;
-  while (tile > 0) {
-    // Who is near: the nearest carry, and the nearest tile of which nothing has come.
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (y == 0) {
-      near_p[column] = reach;
-      near_none[column] = CLAN_WINDOW;
-    }
-    if (me == 0) waiting = 0;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    clan_carry nearest = clan_first(identity);
-    uint nearest_at = CLAN_WINDOW;
-CLAN_UNROLLED
-    for (uint k = 0; k < CLAN_DEPTH; k++) {
-      const uint depth = k * CLAN_DOWN + y;
-      if (depth < base && depth < reach) {
-        clan_letter* const box = boxes + (base - 1 - depth) * CLAN_COLS;
-        clan_carry p;
-        clan_word a;
-        const bool has_p = clan_take_carry(box, apart, &p), has_a = clan_take_word(box, apart, &a);
-        if (has_p && depth < nearest_at) {
-          nearest = p;
-          nearest_at = depth;
-        }
-        if (!has_p && !has_a) atomic_min(&near_none[column], depth);
-        buffer[depth * CLAN_COLS + column] = a;
-      }
-    }
-    if (nearest_at < CLAN_WINDOW) atomic_min(&near_p[column], nearest_at);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    const uint p = near_p[column], none = near_none[column];
-    // Columns beyond the end are computed like the others, and have letters too.
-    if (p > none) waiting = 1;
-    if (p == nearest_at && p < CLAN_WINDOW) known[column] = nearest;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (!waiting) {
-      if (y == 0) {
-        clan_carry a = known[column];
-        // Everybody waits for this: totals are fetched some at a time.
-        uint d = p;
-        for (; d >= CLAN_AT_ONCE; d -= CLAN_AT_ONCE) {
-          clan_word x[CLAN_AT_ONCE];
-CLAN_UNROLLED
-          for (uint k = 0; k < CLAN_AT_ONCE; k++) x[k] = buffer[(d - 1 - k) * CLAN_COLS + column];
-CLAN_UNROLLED
-          for (uint k = 0; k < CLAN_AT_ONCE; k++) a = clan_push(a, x[k]);
-        }
-        for (; d > 0; d--) a = clan_push(a, buffer[(d - 1) * CLAN_COLS + column]);
-        known[column] = a;
-        if (base < tile) clan_post_carry(boxes + (base - 1) * CLAN_COLS, apart, a);
-      }
-      if (base == tile) break;
-      reach = (uint)min((clan_ix)CLAN_WINDOW, tile - base);
-      base += reach;
-      left = spins;
-    } else if (left > 0) {
-      left--;
-    } else {
-      // The nearest tile that any column lacks, if one does; else further back.
-      barrier(CLK_LOCAL_MEM_FENCE);
-      if (me == 0) waiting = CLAN_WINDOW;
-      barrier(CLK_LOCAL_MEM_FENCE);
-      if (p > none) atomic_min(&waiting, none);
-      barrier(CLK_LOCAL_MEM_FENCE);
-      const uint depth = waiting;
-      if (depth < CLAN_WINDOW) {
-        const clan_ix other = base - 1 - depth;
-        const clan_part part = clan_find(other, chain, n, len, inner, strips);
-        const uint heads = clan_heads(part, flags, flags_at, len);
-        clan_join_group(clan_fold(part, heads CLAN_ARGS), heads != 0, word, cut);
-#if CLAN_HEADS
-        const bool free = other == 0 || cut[last];
-#else
-        const bool free = other == 0;
-#endif
-        if (y == 0) clan_post_total(boxes + other * CLAN_COLS, apart, word[last], free);
-        if (me == 0) atomic_inc((volatile __global uint*)(mail + 1));
-        disturbed = true;
-      } else {
-        base -= CLAN_WINDOW;
-        reach = CLAN_WINDOW + 1;
-      }
-      left = spins;
-    }
-  }
-  barrier(CLK_LOCAL_MEM_FENCE);
-  if (tile > 0) {
-    carry = known[column];
-    if (y == 0 && !alone && tile + 1 < tiles && CLAN_POSTS(tile)) {
-      clan_post_carry(boxes + tile * CLAN_COLS, apart, clan_push(carry, total));
-    }
-  }
-  if (disturbed) {
-    word[me] = mine;
-#if CLAN_HEADS
-    cut[me] = mine_cut;
-#endif
-    barrier(CLK_LOCAL_MEM_FENCE);
-  }
-  clan_store(out, &m, tile, n, tile > 0, carry, identity, buffer, word, cut);
-}
-#endif
-
-// ---- Without mail ---------------------------------------------------------------------------------
-
 // Group g has span g / chains of chain g % chains: tiles from `each * span` on. `sums` and `cuts` have
 // the total of every span since its last head, and whether it has one.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void scan_sums(__global clan_carry* sums, __global uchar* cuts, __global const uchar* restrict flags,
                const clan_ix flags_at, const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips,
                const clan_ix chains, const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
-  __local clan_word buffer[CLAN_BUFFER];
+  __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
 #if CLAN_HEADS
   __local uchar cut[CLAN_GROUP];
@@ -477,7 +326,7 @@ void scan_sums(__global clan_carry* sums, __global uchar* cuts, __global const u
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     clan_mine m;
     m.part = clan_find(tile, chain, n, len, inner, strips);
-    clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
+    const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
     const clan_word total = word[last];
 #if CLAN_HEADS
     if (cut[last]) {
@@ -501,7 +350,7 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
                 __global const uchar* cuts, __global const uchar* restrict flags, const clan_ix flags_at,
                 const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips, const clan_ix chains,
                 const clan_ix tiles, const clan_ix each, const clan_word identity CLAN_PARAMS) {
-  __local clan_word buffer[CLAN_BUFFER];
+  __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
 #if CLAN_HEADS
   __local uchar cut[CLAN_GROUP];
@@ -515,26 +364,20 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
   for (clan_ix s = 0; s < span; s++) {
     const clan_ix at = (s * chains + chain) * CLAN_COLS + column;
     const clan_carry a = sums[at];
-#ifdef CLAN_PAIR
-    const clan_carry both = clan_push(carry, a.s);
-    carry = has && !cuts[at] ? both : a;
-    if (has && !cuts[at]) carry.c += a.c;
-#else
-    carry = has && !cuts[at] ? clan_push(carry, a.s) : a;
-#endif
+    carry = has && !cuts[at] ? clan_merge(carry, a) : a;
     has = true;
   }
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     clan_mine m;
     m.part = clan_find(tile, chain, n, len, inner, strips);
-    clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
+    const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
     const clan_word total = word[last];
 #if CLAN_HEADS
     const bool fresh = !has || cut[last];
 #else
     const bool fresh = !has;
 #endif
-    clan_store(out, &m, tile, n, has, carry, identity, buffer, word, cut);
+    clan_store(out, &m, prior, tile, n, has, carry, identity, buffer);
     carry = fresh ? clan_first(total) : clan_push(carry, total);
     has = true;
     barrier(CLK_LOCAL_MEM_FENCE);

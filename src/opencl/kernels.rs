@@ -206,7 +206,7 @@ const FAMILIES: &[Family] = &[
                 d if d.sum() == d => (scan::Join::Sum, ReduceOp::Sum),
                 _ => (scan::Join::Min, ReduceOp::Min),
             };
-            let types = scans::types(&join, dtype, &Combine::own(op, dtype));
+            let types = scans::types(&join, dtype, &Combine::own(op, dtype), 1);
             Some(format!(
                 "#define CLAN_ROLLED\n{}{}{types}",
                 codegen::output_type(dtype, 1),
@@ -296,6 +296,7 @@ const SHARED: &[(&str, &str)] = &[
     ("prelude", "src/opencl/codegen.rs"),
     ("index", "src/opencl/notes.rs"),
     ("matmul_mma", "src/ops/matmul/opencl.rs"),
+    ("scan_mail", "src/ops/scan/opencl.rs"),
     ("sort_sweep", "src/ops/sort/sweep.rs"),
     ("ladder", "examples/05_memory_spaces.rs"),
 ];

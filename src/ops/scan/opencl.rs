@@ -18,12 +18,17 @@ use std::sync::Arc;
 
 /// The kernels' text.
 pub(crate) const SOURCE: &str = include_str!("../../../cl/scan.cl");
+const BY_MAIL: &str = include_str!("../../../cl/scan_mail.cl");
 
-/// Bytes of local memory for a tile on its way: several groups fit into a compute unit.
+/// Bytes of local memory for a tile of rows: many groups have to fit into a compute unit, as those wait
+/// whose carry has not come.
 ///
-/// H200, sums of 2^28 f32, GB/s, 256 × 15 / 256 × 23 / 256 × 31 / 512 × 15 / 512 × 23 / 1024 × 15 elements:
-/// 1735 / 1869 / 2330 / 1857 / 2230 / 2019; without waiting for each other 3508 / – / 3466.
-const TILE_BYTES: usize = 32 << 10;
+/// H200, a bare kernel with 256 work-items, 2^28 f32, GB/s, 15 / 23 / 31 / 39 / 47 elements each: 2786 / 3111 /
+/// 3236 with windows of 128 tiles, 31 / 39 / 47: 3412 / 3348 / 3349 with windows of 32.
+const TILE_BYTES: usize = 30 << 10;
+
+/// Bytes of the vectors in which tiles go through local memory.
+const VECTOR_BYTES: usize = 16;
 
 /// Tiles that a group of few columns looks back over.
 ///
@@ -192,8 +197,13 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn input(&self) -> codegen::Input<'_> {
-        let point = Point { vector_bytes: 0, group: self.shape.group, ..self.device.point };
+        let Shape { group, columns, .. } = self.shape;
+        let word = self.scanning.dtype.compute().size();
+        let in_local = columns == 1 && group.is_multiple_of(VECTOR_BYTES);
+        let vector_bytes = if in_local { self.device.point.vector_bytes } else { 0 };
+        let point = Point { vector_bytes, group, ..self.device.point };
         let mut input = codegen::Input::new(self.scanning.fused, self.nest, point);
+        input.vec = input.vec.min(VECTOR_BYTES / word);
         input.wide |= self.chains.n > i32::MAX as usize / 2;
         input
     }
@@ -227,21 +237,20 @@ impl Call<'_> {
             let point = Point { group, ..self.device.point };
             let mut text = codegen::defines(self.device, input.wide, point);
             text += codegen::PRELUDE;
-            text += &codegen::output_type(*dtype, 1);
+            text += &codegen::output_type(*dtype, input.vec);
             text += &input.text();
-            text += &types(join, *dtype, &combine(join, *dtype));
+            text += &types(join, *dtype, &combine(join, *dtype), input.vec);
             text += &format!(
                 "#define CLAN_EACH {each}\n#define CLAN_COLS {columns}\n#define CLAN_HEADS {heads}\n#define CLAN_DEPTH {depth}\n"
             );
             for (wanted, define) in [
                 (self.device.info.kind == DeviceKind::Cpu, "#define CLAN_ROLLED\n"),
-                (mail, "#define CLAN_MAIL\n"),
                 (mute, "#define CLAN_POSTS(tile) ((tile) % 3 != 1)\n"),
                 (exclusive, "#define CLAN_EXCLUSIVE\n"),
             ] {
                 text += if wanted { define } else { "" };
             }
-            text + SOURCE
+            text + SOURCE + if mail { BY_MAIL } else { "" }
         })
     }
 
@@ -342,7 +351,7 @@ fn parts(join: &Join, dtype: DType) -> usize {
 }
 
 /// What comes between the input and the file.
-pub(crate) fn types(join: &Join, dtype: DType, combine: &Combine) -> String {
+pub(crate) fn types(join: &Join, dtype: DType, combine: &Combine, vec: usize) -> String {
     let dtype = dtype.compute();
     let word = codegen::storage(dtype);
     let (bits, of_bits) = match dtype {
@@ -355,9 +364,22 @@ pub(crate) fn types(join: &Join, dtype: DType, combine: &Combine) -> String {
     };
     // Whatever a user's text computes of `bool`s is made 0 or 1.
     let checked = if dtype == DType::Bool { "(clan_word)(v != 0)" } else { "v" };
+    let list = |f: &dyn Fn(usize) -> String| (0..vec).map(f).collect::<Vec<_>>().join(", ");
+    let vectors = if vec > 1 {
+        format!(
+            "typedef {word}{vec} clan_words;
+#define CLAN_WORDS(v) (clan_words)({})
+#define CLAN_SPREAD(w) {{{}}}
+",
+            list(&|k| format!("(v)[{k}]")),
+            list(&|k| format!("(w).s{k:x}")),
+        )
+    } else {
+        String::new()
+    };
     format!(
         "typedef {word} clan_word;
-static inline clan_word clan_joined(const clan_word a, const clan_word b) {{
+{vectors}static inline clan_word clan_joined(const clan_word a, const clan_word b) {{
 {}
 }}
 static inline clan_word clan_checked(const clan_word v) {{ return {checked}; }}

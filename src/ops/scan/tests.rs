@@ -47,11 +47,12 @@ fn value(k: usize) -> u64 {
 #[test]
 fn rows_in_segments() {
     for device in devices() {
-        let n = 60_011;
+        // In the shapes of GPUs several windows of tiles.
+        let n = 1_300_011;
         let x: Vec<i64> = (0..n).map(|k| value(k) as i64 - (1 << 23)).collect();
         // Segments of very different lengths.
         let starts: Vec<bool> =
-            (0..n).map(|k| value(k).is_multiple_of(3000) || k % 20_000 < 3).collect();
+            (0..n).map(|k| value(k).is_multiple_of(90_000) || k % 200_000 < 3).collect();
         let mut sum = 0i64;
         let want: Vec<i64> = x
             .iter()
@@ -111,8 +112,8 @@ fn columns_by_an_operator_that_does_not_commute() {
 #[test]
 fn floats_have_the_same_bits_in_every_run() {
     for device in devices() {
-        let n = 120_000;
-        let x: Vec<f32> = (0..n).map(|k| value(k) as f32 / 1e6 - 8.0).collect();
+        let n = 2_500_000;
+        let x: Vec<f32> = (0..n).map(|k| value(k) as f32 / 1e6 - 8.39).collect();
         let exact: Vec<f64> = x
             .iter()
             .scan(0.0, |sum: &mut f64, x| {
@@ -140,6 +141,28 @@ fn floats_have_the_same_bits_in_every_run() {
             for (got, want) in got.iter().zip(&exact) {
                 assert!((got - want).abs() < 1e-7, "{got}, {want} on {device}");
             }
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_matrix() {
+    for device in devices() {
+        let [rows, len] = [230, 16_384];
+        let x: Vec<f32> = (0..rows * len).map(|k| (value(k) % 16) as f32).collect();
+        let mut want = vec![0.0f32; x.len()];
+        for (x, want) in x.chunks(len).zip(want.chunks_mut(len)) {
+            let mut sum = 0.0;
+            for (x, want) in x.iter().zip(want) {
+                sum += x;
+                *want = sum;
+            }
+        }
+        let x = DeviceArray::from_slice(&device, &x).unwrap().reshape((rows, len)).unwrap();
+        for way in ways(&device, &WAYS) {
+            let got = forced(way, || x.cumsum(Axis(1))).unwrap().to_vec().unwrap();
+            let wrong = got.iter().zip(&want).position(|(a, b)| a != b);
+            assert_eq!(wrong, None, "{way:?} on {device}");
         }
     }
 }
