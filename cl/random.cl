@@ -64,6 +64,19 @@ typedef uint clan_word;
 #endif
 
 #if CLAN_DRAW == CLAN_NORMAL
+#ifdef CLAN_PTX
+// The correctly rounded root of a number within 2^-100 and 2^100: the driver's own goes by the same steps
+// (Markstein, "IA-64 and Elementary Functions", 2000), and asks before whether it may.
+static inline float clan_root(const float x) {
+  float r;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  const float s = x * r;
+  return fma(fma(-s, s, x), 0.5f * r, s);
+}
+#else
+static inline float clan_root(const float x) { return sqrt(x); }
+#endif
+
 // Box and Muller (1958). The radius is the root of -2 ln u for u = (w | 1) / 2^32 (or 2^64): with
 // u = 2^e (1 + t), 1 + t within [sqrt 1/2, sqrt 2), that is -2 ln 2 e - 2 t + t^2 Q(t). The angle is
 // a quarter turn at random (two bits) and the others between -pi/4 and pi/4. All coefficients are
@@ -93,7 +106,7 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   q = fma(q, t, 0x1.00000000008b3p-1);
   q = fma(q, t, -0x1.55555555551a6p-1);
   q = fma(q, t, 0x1.ffffffffffffbp-1);
-  const double radius = sqrt(fma((double)(e - 64), -0x1.62e42fefa39efp+0, fma(t * t, q, -2.0 * t)));
+  const double radius = sqrt(fma((double)(e - 64), -0x1.62e42fefa39efp+0, fma(t * t, q, -2.0 * t))) * deviation;
   const double x = (double)(long)(v << 2) * 0x1p-63, y = x * x;
   double s = -0x1.6c5b93983c0b1p-46;
   s = fma(s, y, 0x1.e8eed159ae936p-38);
@@ -115,9 +128,12 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   c = as_double(as_ulong(c) ^ (v & 0x8000000000000000ul));
   const bool turned = (v & 0x4000000000000000ul) != 0;
 #else
+  // Of the word's lowest bit only this is made of it.
+  const bool turned = (w & 1u) != 0;
   const float u = (float)(w | 1u);
-  const int bits = as_int(u), e = (bits - 0x3f3504f3) & (int)0xff800000;
-  const float t = as_float(bits - e) - 1.0f;
+  // The exponents of u / 2^32; 23 bits below them, so 2^-23 goes into the factor.
+  const int bits = as_int(u), e = (bits - 0x4f3504f3) & (int)0xff800000;
+  const float t = fma(as_float(bits - e), 0x1p-32f, -1.0f);
   float q = -0x1.65c77cp-3f;
   q = fma(q, t, 0x1.2504ap-2f);
   q = fma(q, t, -0x1.318526p-2f);
@@ -126,8 +142,9 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   q = fma(q, t, 0x1.00049ap-1f);
   q = fma(q, t, -0x1.5556f4p-1f);
   q = fma(q, t, 0x1.fffffap-1f);
-  // 23 bits below the exponent, so 2^-23 goes into the factor.
-  const float radius = sqrt(fma((float)(e - (32 << 23)), -0x1.62e43p-23f, fma(t * t, q, -2.0f * t)));
+  q = fma(q, t, -2.0f);
+  // 2^-60 counts where all else is 0: the root need not care for 0.
+  const float radius = clan_root(fma(q, t, fma((float)e, -0x1.62e43p-23f, 0x1p-60f))) * deviation;
   const float x = (float)(int)(v << 2) * 0x1p-31f, y = x * x;
   float s = -0x1.2d9bb8p-15f;
   s = fma(s, y, 0x1.465ec6p-9f);
@@ -138,10 +155,9 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   c = fma(c, y, -0x1.3bd3a2p-2f);
   c = fma(c, y, 1.0f);
   c = as_float(as_uint(c) ^ (v & 0x80000000u));
-  const bool turned = (v & 0x40000000u) != 0;
 #endif
-  *first = fma(radius * (turned ? s : c), deviation, mean);
-  *second = fma(radius * (turned ? c : s), deviation, mean);
+  *first = fma(radius, turned ? s : c, mean);
+  *second = fma(radius, turned ? c : s, mean);
 }
 #endif
 

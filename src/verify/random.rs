@@ -68,18 +68,19 @@ impl Stream {
         let pair = 2 * (i % each / 2) as usize;
         let join = |k: usize| u64::from(w[k]) | u64::from(w[k + 1]) << 32;
         // The radius from a float, the angle from an integer of a circle's part.
-        let (u, angle) = match wide {
-            true => ((join(0) | 1) as f64 * 2f64.powi(-64), join(2)),
-            false => {
-                (f64::from((w[pair] | 1) as f32) * 2f64.powi(-32), u64::from(w[pair + 1]) << 32)
-            }
+        let (u, angle, turned) = match wide {
+            true => ((join(0) | 1) as f64 * 2f64.powi(-64), join(2), join(2) >> 62 & 1),
+            false => (
+                f64::from((w[pair] | 1) as f32) * 2f64.powi(-32),
+                u64::from(w[pair + 1]) << 32,
+                u64::from(w[pair] & 1),
+            ),
         };
         let radius = (-2.0 * u.ln()).sqrt();
         // Two bits choose the quarter: the sign of the cosine, and whether sine and cosine change places.
         let part = ((angle << 2) as i64) as f64 * 2f64.powi(-63) * std::f64::consts::FRAC_PI_4;
         let cosine = if angle >> 63 == 1 { -part.cos() } else { part.cos() };
-        let turned = angle >> 62 & 1 == 1;
-        radius * if turned == (i % 2 == 1) { cosine } else { part.sin() }
+        radius * if (turned == 1) == (i % 2 == 1) { cosine } else { part.sin() }
     }
 }
 

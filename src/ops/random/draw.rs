@@ -9,10 +9,14 @@ use crate::host::eval::{SharedOut, for_each_piece};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::{
+    array::{DeviceArray, RawArray},
     device::DeviceKind,
-    opencl::{ClDevice, Launch, codegen},
+    layout::Layout,
+    opencl::{ClDevice, Launch, Verdict, codegen},
 };
 use half::{bf16, f16};
+#[cfg(feature = "opencl")]
+use std::sync::Arc;
 
 /// The kernels' text.
 #[cfg(feature = "opencl")]
@@ -168,6 +172,47 @@ impl Op for Draw<'_> {
 
     #[cfg(feature = "opencl")]
     fn opencl(self, device: &ClDevice) -> Result<()> {
+        let steps = matches!(self.what, What::Normal(..))
+            && self.dtype != DType::F64
+            && roots_work(&self.out.device, device);
+        self.launch(device, steps)
+    }
+}
+
+/// Whether roots can be had by NVIDIA's instructions with the bits of the host's, tried once a device.
+#[cfg(feature = "opencl")]
+fn roots_work(device: &Device, cl: &ClDevice) -> bool {
+    if !cl.info.platform.contains("NVIDIA CUDA") || !cl.info.exact_division {
+        return false;
+    }
+    cl.probe("roots by steps", || {
+        let n = 1 << 16;
+        let draw = |out, op| Draw {
+            op,
+            what: What::Normal(0.0, 1.0),
+            dtype: DType::F32,
+            n,
+            from: Source { key: [1, 2], stream: 3, position: 0 },
+            out,
+        };
+        let op = "standard_normal";
+        let mut ours = Buffer::new(device, n * 4)?;
+        draw(&mut ours, op).launch(cl, true)?;
+        let mut want = Buffer::new(&Device::host(), n * 4)?;
+        draw(&mut want, op).host()?;
+        let bits = |buffer: Buffer| {
+            let layout = Layout::contiguous(&[n]);
+            let raw = RawArray { buffer: Arc::new(buffer), layout, dtype: DType::U32 };
+            DeviceArray::<u32>::from_raw(raw).to_vec()
+        };
+        Ok(Verdict::of(bits(ours)? == bits(want)?))
+    })
+}
+
+#[cfg(feature = "opencl")]
+impl Draw<'_> {
+    /// `steps`: roots by NVIDIA's instructions.
+    fn launch(self, device: &ClDevice, steps: bool) -> Result<()> {
         let each = if self.is_wide() { 2 } else { 4 };
         let (draw, [p, q, r]) = self.arguments();
         let group = device.point.group;
@@ -178,13 +223,14 @@ impl Op for Draw<'_> {
             What::Normal(..) => 8,
             _ => 4,
         };
-        let key = vec![draw, self.dtype as u8];
+        let key = vec![draw, self.dtype as u8, u8::from(steps)];
         let program = device.programs.get(device, self.op, ("random", key), || {
             [
                 codegen::defines(device, false, device.point),
                 codegen::PRELUDE.to_string(),
                 types(self.dtype, draw),
                 format!("#define CLAN_BLOCKS {per_item}\n"),
+                if steps { "#define CLAN_PTX\n".to_string() } else { String::new() },
                 SOURCE.to_string(),
             ]
             .concat()
@@ -206,10 +252,7 @@ impl Op for Draw<'_> {
         // SAFETY: the arguments follow the kernel's parameters; elements beyond `n` are not stored.
         unsafe { launch.run([blocks.div_ceil(group * per_item), 1, 1], [group, 1, 1]) }
     }
-}
 
-#[cfg(feature = "opencl")]
-impl Draw<'_> {
     /// The number of the draw in the kernel, and its arguments.
     fn arguments(&self) -> (u8, [u64; 3]) {
         let bits = |v: f64| match self.dtype {
@@ -395,9 +438,9 @@ macro_rules! narrow_real {
             fn normals(words: &Words, mean: f32, deviation: f32, out: &mut [$T]) {
                 for (l, out) in out.chunks_exact_mut(4).enumerate().take(LANES) {
                     for k in [0, 2] {
-                        let (a, b) = philox::normals(words[k][l], words[k + 1][l]);
-                        out[k] = ($of)(a.mul_add(deviation, mean));
-                        out[k + 1] = ($of)(b.mul_add(deviation, mean));
+                        let (a, b) = philox::normals(words[k][l], words[k + 1][l], mean, deviation);
+                        out[k] = ($of)(a);
+                        out[k + 1] = ($of)(b);
                     }
                 }
             }
@@ -431,9 +474,7 @@ impl Real for f64 {
     fn normals(words: &Words, mean: f64, deviation: f64, out: &mut [f64]) {
         for (l, out) in out.chunks_exact_mut(2).enumerate().take(LANES) {
             let word = |k: usize| u64::from(words[k][l]) | u64::from(words[k + 1][l]) << 32;
-            let (a, b) = philox::wide_normals(word(0), word(2));
-            out[0] = a.mul_add(deviation, mean);
-            out[1] = b.mul_add(deviation, mean);
+            (out[0], out[1]) = philox::wide_normals(word(0), word(2), mean, deviation);
         }
     }
 }
