@@ -13,7 +13,7 @@ use ndarray::{Array1, ArrayD, Axis, IxDyn, concatenate, s, stack};
 
 pub(super) fn groups() -> Vec<Group> {
     let mut groups = Vec::new();
-    each_type!(T in [bool, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64] => {
+    each_type!(T => {
         moves::<T>(&mut groups);
     });
     each_type!(T in [i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64] => {

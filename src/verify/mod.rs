@@ -259,8 +259,11 @@ fn seed(op: &str, dtype: DType) -> u64 {
     op.bytes().fold(dtype as u64 + 1, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Calls a generic function with each of the listed element types.
+/// Calls a generic function with each of the listed element types, or with all.
 macro_rules! each_type {
+    ($T:ident => $body:expr) => {
+        each_type!($T in [bool, i8, i16, i32, i64, u8, u16, u32, u64, f16, bf16, f32, f64] => $body)
+    };
     ($T:ident in [$($t:ty),*] => $body:expr) => {$({ type $T = $t; $body })*};
 }
 use each_type;
