@@ -8,7 +8,8 @@
 //! the compute queue that follow are ordered behind it by the host: they are enqueued when its
 //! ticket is done.
 
-use super::{ClBlock, ClDevice, Runtime, block, failure, is_out_of_memory};
+use super::memory::block;
+use super::{ClBlock, ClDevice, Runtime, failure, is_out_of_memory};
 use crate::backend::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use ocl::core::{self, CommandQueue, Event, MapFlags, Mem, MemFlags, MemMap};
