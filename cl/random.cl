@@ -79,8 +79,14 @@ static inline float clan_root(const float x) { return sqrt(x); }
 
 // Box and Muller (1958). The radius is the root of -2 ln u for u = (w | 1) / 2^32 (or 2^64): with
 // u = 2^e (1 + t), 1 + t within [sqrt 1/2, sqrt 2), that is -2 ln 2 e - 2 t + t^2 Q(t). The angle is
-// a quarter turn at random (two bits) and the others between -pi/4 and pi/4. All coefficients are
-// minimax fits, relative to the function.
+// a quarter turn at random, which two bits say, and the others between -pi/4 and pi/4: the sign of the
+// cosine is v's highest bit, and whether sine and cosine change places v's next one, or w's lowest where
+// words are short. All coefficients are minimax fits, relative to the function.
+#ifdef CLAN_STANDARD
+#define CLAN_MOVED(z) (z) // of mean 0 and deviation 1
+#else
+#define CLAN_MOVED(z) fma((z), deviation, mean)
+#endif
 static inline void clan_normals(const clan_word w, const clan_word v, const clan_t mean, const clan_t deviation,
                                 clan_t* first, clan_t* second) {
 #ifdef CLAN_WIDE_WORDS
@@ -106,7 +112,7 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   q = fma(q, t, 0x1.00000000008b3p-1);
   q = fma(q, t, -0x1.55555555551a6p-1);
   q = fma(q, t, 0x1.ffffffffffffbp-1);
-  const double radius = sqrt(fma((double)(e - 64), -0x1.62e42fefa39efp+0, fma(t * t, q, -2.0 * t))) * deviation;
+  const double radius = sqrt(fma((double)(e - 64), -0x1.62e42fefa39efp+0, fma(t * t, q, -2.0 * t)));
   const double x = (double)(long)(v << 2) * 0x1p-63, y = x * x;
   double s = -0x1.6c5b93983c0b1p-46;
   s = fma(s, y, 0x1.e8eed159ae936p-38);
@@ -144,7 +150,7 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   q = fma(q, t, 0x1.fffffap-1f);
   q = fma(q, t, -2.0f);
   // 2^-60 counts where all else is 0: the root need not care for 0.
-  const float radius = clan_root(fma(q, t, fma((float)e, -0x1.62e43p-23f, 0x1p-60f))) * deviation;
+  const float radius = clan_root(fma(q, t, fma((float)e, -0x1.62e43p-23f, 0x1p-60f)));
   const float x = (float)(int)(v << 2) * 0x1p-31f, y = x * x;
   float s = -0x1.2d9bb8p-15f;
   s = fma(s, y, 0x1.465ec6p-9f);
@@ -156,8 +162,8 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   c = fma(c, y, 1.0f);
   c = as_float(as_uint(c) ^ (v & 0x80000000u));
 #endif
-  *first = fma(radius, turned ? s : c, mean);
-  *second = fma(radius, turned ? c : s, mean);
+  *first = CLAN_MOVED(radius * (turned ? s : c));
+  *second = CLAN_MOVED(radius * (turned ? c : s));
 }
 #endif
 

@@ -11,12 +11,13 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// An array and the axis it is scanned along: short rows, long ones, columns, few and many.
-const SHAPES: [(&[usize], usize); 6] = [
+const SHAPES: [(&[usize], usize); 7] = [
     (&[1], 0),
     (&[70_001], 0),
     (&[300, 7], 1),
     (&[3, 10_000], 1),
     (&[2500, 3], 0),
+    (&[9000, 2], 0),
     (&[2, 300, 70], 1),
 ];
 

@@ -216,21 +216,24 @@ impl Draw<'_> {
         let each = if self.is_wide() { 2 } else { 4 };
         let (draw, [p, q, r]) = self.arguments();
         let group = device.point.group;
-        // H200, 2^28 f32, GB/s, 1 / 2 / 4 / 8 blocks: uniform 3587 / 4279 / 4530 / 4496, normal 2057 /
-        // 2302 / 2362 / 2456; groups of 128: 3351 / 4217 / 4463 / 4453, 2052 / 2276 / 2372 / 2438.
+        // H200, 2^28 f32, GB/s, 1 / 2 / 4 / 8 blocks: uniform 3587 / 4279 / 4530 / 4496, normal (a bare
+        // kernel) – / 2654 / 2780 / 2800; uniform in groups of 128: 3351 / 4217 / 4463 / 4453.
         let per_item = match self.what {
             _ if device.launch_kind == DeviceKind::Cpu => 1,
             What::Normal(..) => 8,
             _ => 4,
         };
-        let key = vec![draw, self.dtype as u8, u8::from(steps)];
+        // Wide ones may have a radius of 0, and then a zero whose sign the host does not have.
+        let standard = matches!(self.what, What::Normal(0.0, 1.0)) && !self.is_wide();
+        let key = vec![draw, self.dtype as u8, u8::from(steps), u8::from(standard)];
         let program = device.programs.get(device, self.op, ("random", key), || {
             [
                 codegen::defines(device, false, device.point),
                 codegen::PRELUDE.to_string(),
                 types(self.dtype, draw),
                 format!("#define CLAN_BLOCKS {per_item}\n"),
-                if steps { "#define CLAN_PTX\n".to_string() } else { String::new() },
+                if steps { "#define CLAN_PTX\n" } else { "" }.to_string(),
+                if standard { "#define CLAN_STANDARD\n" } else { "" }.to_string(),
                 SOURCE.to_string(),
             ]
             .concat()
@@ -438,9 +441,9 @@ macro_rules! narrow_real {
             fn normals(words: &Words, mean: f32, deviation: f32, out: &mut [$T]) {
                 for (l, out) in out.chunks_exact_mut(4).enumerate().take(LANES) {
                     for k in [0, 2] {
-                        let (a, b) = philox::normals(words[k][l], words[k + 1][l], mean, deviation);
-                        out[k] = ($of)(a);
-                        out[k + 1] = ($of)(b);
+                        let (a, b) = philox::normals(words[k][l], words[k + 1][l]);
+                        out[k] = ($of)(a.mul_add(deviation, mean));
+                        out[k + 1] = ($of)(b.mul_add(deviation, mean));
                     }
                 }
             }
@@ -474,7 +477,9 @@ impl Real for f64 {
     fn normals(words: &Words, mean: f64, deviation: f64, out: &mut [f64]) {
         for (l, out) in out.chunks_exact_mut(2).enumerate().take(LANES) {
             let word = |k: usize| u64::from(words[k][l]) | u64::from(words[k + 1][l]) << 32;
-            (out[0], out[1]) = philox::wide_normals(word(0), word(2), mean, deviation);
+            let (a, b) = philox::wide_normals(word(0), word(2));
+            out[0] = a.mul_add(deviation, mean);
+            out[1] = b.mul_add(deviation, mean);
         }
     }
 }

@@ -64,15 +64,15 @@ macro_rules! horner {
     }};
 }
 
-/// A pair of normal numbers; the kernel says how. The coefficients are the same numbers.
+/// A pair of standard normal numbers; the kernel says how. The coefficients are the same numbers.
 #[inline(always)]
-pub(super) fn normals(w: u32, v: u32, mean: f32, deviation: f32) -> (f32, f32) {
+pub(super) fn normals(w: u32, v: u32) -> (f32, f32) {
     let bits = ((w | 1) as f32).to_bits() as i32;
     let e = bits.wrapping_sub(0x4f35_04f3) & 0xff80_0000_u32 as i32;
     let t = f32::from_bits(bits.wrapping_sub(e) as u32).mul_add(2.0f32.powi(-32), -1.0);
     let q = horner!(t; -0.174_696_89_f32, 0.286_150_46, -0.298_359_48, 0.331_410_17, -0.399_241_45, 0.500_035_1, -0.666_679, 0.999_999_8, -2.0);
     let far = (e as f32).mul_add(-1.386_294_4 / 8_388_608.0, 2.0f32.powi(-60));
-    let radius = q.mul_add(t, far).sqrt() * deviation;
+    let radius = q.mul_add(t, far).sqrt();
     let x = (v << 2) as i32 as f32 * (0.5 / 1_073_741_824.0);
     let y = x * x;
     let s = horner!(y; -3.595_451e-5_f32, 0.002_490_007, -0.080_745_436, std::f32::consts::FRAC_PI_4)
@@ -80,13 +80,12 @@ pub(super) fn normals(w: u32, v: u32, mean: f32, deviation: f32) -> (f32, f32) {
     let c = horner!(y; -0.000_319_160_17_f32, 0.015_850_397, -0.308_424_5, 1.0);
     let c = f32::from_bits(c.to_bits() ^ (v & 0x8000_0000));
     let turned = w & 1 != 0;
-    let (first, second) = if turned { (s, c) } else { (c, s) };
-    (radius.mul_add(first, mean), radius.mul_add(second, mean))
+    (radius * if turned { s } else { c }, radius * if turned { c } else { s })
 }
 
 /// The same in `f64`.
 #[inline(always)]
-pub(super) fn wide_normals(w: u64, v: u64, mean: f64, deviation: f64) -> (f64, f64) {
+pub(super) fn wide_normals(w: u64, v: u64) -> (f64, f64) {
     let bits = ((w | 1) as f64).to_bits() as i64;
     let e = (bits - 0x3fe6_a09e_667f_3bcd) >> 52;
     let t = f64::from_bits((bits - (e << 52)) as u64) - 1.0;
@@ -97,7 +96,7 @@ pub(super) fn wide_normals(w: u64, v: u64, mean: f64, deviation: f64) -> (f64, f
         -0.4000000000348355, 0.5000000000002472, -0.6666666666665619, 0.9999999999999994);
     let square =
         ((e - 64) as f64).mul_add(-2.0 * std::f64::consts::LN_2, (t * t).mul_add(q, -2.0 * t));
-    let radius = square.sqrt() * deviation;
+    let radius = square.sqrt();
     let x = (v << 2) as i64 as f64 * (0.5 / 4_611_686_018_427_387_904.0);
     let y = x * x;
     let s = horner!(y; -2.0225916545262184e-14_f64, 6.948154150625982e-12, -1.757247420530745e-09,
@@ -109,8 +108,7 @@ pub(super) fn wide_normals(w: u64, v: u64, mean: f64, deviation: f64) -> (f64, f
         0.015854344243815502, -0.30842513753404244, 1.0);
     let c = f64::from_bits(c.to_bits() ^ (v & 1 << 63));
     let turned = v & 1 << 62 != 0;
-    let (first, second) = if turned { (s, c) } else { (c, s) };
-    (radius.mul_add(first, mean), radius.mul_add(second, mean))
+    (radius * if turned { s } else { c }, radius * if turned { c } else { s })
 }
 
 #[cfg(test)]

@@ -23,8 +23,9 @@ const BY_MAIL: &str = include_str!("../../../cl/scan_mail.cl");
 /// Bytes of local memory for a tile of rows: many groups have to fit into a compute unit, as those wait
 /// whose carry has not come.
 ///
-/// H200, a bare kernel with 256 work-items, 2^28 f32, GB/s, 15 / 23 / 31 / 39 / 47 elements each: 2786 / 3111 /
-/// 3236 with windows of 128 tiles, 31 / 39 / 47: 3412 / 3348 / 3349 with windows of 32.
+/// H200, a bare kernel with 256 work-items, 2^28 f32, GB/s, 15 / 23 / 31 elements each: 2786 / 3111 / 3236 with
+/// windows of 128 tiles, 31 / 39 / 47: 3412 / 3348 / 3349 with windows of 32. These bytes make 29 elements: with
+/// what else a group keeps, seven groups fit as they did there.
 const TILE_BYTES: usize = 30 << 10;
 
 /// Bytes of the vectors in which tiles go through local memory.
@@ -68,8 +69,11 @@ impl Shape {
             let each = if word > 4 { 16 } else { 32 };
             // With many chains the tiles before have long been there.
             let chains = block.outer * inner.div_ceil(columns);
-            let window = (IN_FLIGHT / chains).clamp(group / columns, WINDOW);
-            return Shape { group, each, columns, depth: (window * columns / group).clamp(1, 16) };
+            let window = (IN_FLIGHT / chains).min(WINDOW);
+            // A word of local memory for each tile seen and each column; half of it is for others.
+            let room = device.local_bytes() as usize / 2 / (group * word);
+            let depth = (window * columns / group).clamp(1, room.clamp(1, 16));
+            return Shape { group, each, columns, depth };
         }
         let room = TILE_BYTES.min(device.local_bytes() as usize * 3 / 4);
         let each = (room / (group * word)).clamp(1, 31);
