@@ -173,9 +173,9 @@ fn floats<T: Float + Sample>() -> Vec<Group> {
         }),
         case::<T>("normal", move |device, random, s, at, n| {
             let of = |v| T::of(Wide::Float(v));
-            let got = random.normal(device, n, of(3.0), of(0.75))?;
+            let got = random.normal(device, n, of(8.0), of(0.75))?;
             let same = |a: Wide, b: Wide| close(T::DTYPE, a.float(), b.float(), 4.0);
-            each(&got, at, |i| Wide::Float(3.0 + 0.75 * s.normal(i, wide)), same)
+            each(&got, at, |i| Wide::Float(8.0 + 0.75 * s.normal(i, wide)), same)
         }),
     ]
 }
