@@ -35,6 +35,11 @@ typedef float clan_word;
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both
 #endif
+#if CLAN_HEADS
+#define CLAN_CUTS CLAN_GROUP // a flag a work-item, where there are heads
+#else
+#define CLAN_CUTS 1
+#endif
 // CPUs' compilers take minutes for loops that are not loops any more.
 #ifdef CLAN_ROLLED
 #define CLAN_UNROLLED _Pragma("unroll 1")
@@ -314,11 +319,7 @@ void scan_sums(__global clan_carry* sums, __global uchar* cuts, __global const u
                const clan_ix chains, const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
-#if CLAN_HEADS
-  __local uchar cut[CLAN_GROUP];
-#else
-  __local uchar cut[1];
-#endif
+  __local uchar cut[CLAN_CUTS];
   const uint me = get_local_id(0), column = me % CLAN_COLS, last = (CLAN_DOWN - 1) * CLAN_COLS + column;
   const clan_ix span = get_group_id(0) / chains, chain = get_group_id(0) % chains;
   clan_carry carry = clan_first(0);
@@ -352,11 +353,7 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
                 const clan_ix tiles, const clan_ix each, const clan_word identity CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
-#if CLAN_HEADS
-  __local uchar cut[CLAN_GROUP];
-#else
-  __local uchar cut[1];
-#endif
+  __local uchar cut[CLAN_CUTS];
   const uint me = get_local_id(0), column = me % CLAN_COLS, last = (CLAN_DOWN - 1) * CLAN_COLS + column;
   const clan_ix span = get_group_id(0) / chains, chain = get_group_id(0) % chains;
   clan_carry carry = clan_first(identity);

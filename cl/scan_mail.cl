@@ -199,11 +199,7 @@ void scan(__global clan_out_t* restrict out, clan_letter* mail, __global const u
           const clan_ix chains, const clan_ix tiles, const uint spins, const clan_word identity CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
-#if CLAN_HEADS
-  __local uchar cut[CLAN_GROUP];
-#else
-  __local uchar cut[1];
-#endif
+  __local uchar cut[CLAN_CUTS];
   __local clan_desk desk;
   __local uint ticket;
   const uint me = get_local_id(0), column = me % CLAN_COLS;
