@@ -77,16 +77,17 @@ static inline float clan_root(const float x) {
 static inline float clan_root(const float x) { return sqrt(x); }
 #endif
 
-// Box and Muller (1958). The radius is the root of -2 ln u for u = (w | 1) / 2^32 (or 2^64): with
-// u = 2^e (1 + t), 1 + t within [sqrt 1/2, sqrt 2), that is -2 ln 2 e - 2 t + t^2 Q(t). The angle is
-// a quarter turn at random, which two bits say, and the others between -pi/4 and pi/4: the sign of the
-// cosine is v's highest bit, and whether sine and cosine change places v's next one, or w's lowest where
-// words are short. All coefficients are minimax fits, relative to the function.
 #ifdef CLAN_STANDARD
 #define CLAN_MOVED(z) (z) // of mean 0 and deviation 1
 #else
 #define CLAN_MOVED(z) fma((z), deviation, mean)
 #endif
+
+// Box and Muller (1958). The radius is the root of -2 ln u for u = (w | 1) / 2^32 (or 2^64): with
+// u = 2^e (1 + t), 1 + t within [sqrt 1/2, sqrt 2), that is -2 ln 2 e - 2 t + t^2 Q(t). The angle is
+// a quarter turn at random, which two bits say, and the others between -pi/4 and pi/4: the sign of the
+// cosine is v's highest bit, and whether sine and cosine change places v's next one, or w's lowest where
+// words are short. All coefficients are minimax fits, relative to the function.
 static inline void clan_normals(const clan_word w, const clan_word v, const clan_t mean, const clan_t deviation,
                                 clan_t* first, clan_t* second) {
 #ifdef CLAN_WIDE_WORDS

@@ -7,7 +7,7 @@
 //
 // private: the elements of a work-item, where its column is its own; local: else the tile, from its loading
 // until the carry has come, so that many groups can wait at a time, and one word a work-item; global: input
-// and output, touched once, coalesced; the mail between groups; constant: not used.
+// and output, touched once, coalesced, and the totals of spans; constant: not used.
 //
 // `scan_sums` makes the total of every span of tiles, `scan_spans` starts each span with the totals before
 // it. `scan_mail.cl` has the way by which groups hear of each other.
@@ -35,11 +35,19 @@ typedef float clan_word;
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both
 #endif
+// A flag a work-item, where there are heads.
 #if CLAN_HEADS
-#define CLAN_CUTS CLAN_GROUP // a flag a work-item, where there are heads
+#define CLAN_CUTS CLAN_GROUP
+#define CLAN_CUT(at) cut[at]
 #else
 #define CLAN_CUTS 1
+#define CLAN_CUT(at) 0
 #endif
+// What all tiles lie in: flags of heads; elements in all, along the axis, and beside it; strips of columns.
+#define CLAN_SIZE_PARAMS                                                                           \
+  __global const uchar *restrict flags, const clan_ix flags_at, const clan_ix n,                    \
+      const clan_ix len, const clan_ix inner, const clan_ix strips
+#define CLAN_SIZES flags, flags_at, n, len, inner, strips
 // CPUs' compilers take minutes for loops that are not loops any more.
 #ifdef CLAN_ROLLED
 #define CLAN_UNROLLED _Pragma("unroll 1")
@@ -232,11 +240,7 @@ CLAN_UNROLLED
 #endif
   clan_join_group(total, m->heads != 0, word, cut);
   const uint at = me >= CLAN_COLS ? me - CLAN_COLS : me;
-#if CLAN_HEADS
-  const clan_before before = {word[at], cut[at]};
-#else
-  const clan_before before = {word[at], 0};
-#endif
+  const clan_before before = {word[at], CLAN_CUT(at)};
   return before;
 }
 
@@ -314,9 +318,8 @@ CLAN_UNROLLED
 // Group g has span g / chains of chain g % chains: tiles from `each * span` on. `sums` and `cuts` have
 // the total of every span since its last head, and whether it has one.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void scan_sums(__global clan_carry* sums, __global uchar* cuts, __global const uchar* restrict flags,
-               const clan_ix flags_at, const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips,
-               const clan_ix chains, const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
+void scan_sums(__global clan_carry* sums, __global uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains,
+               const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
   __local uchar cut[CLAN_CUTS];
@@ -327,14 +330,12 @@ void scan_sums(__global clan_carry* sums, __global uchar* cuts, __global const u
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     clan_mine m;
     m.part = clan_find(tile, chain, n, len, inner, strips);
-    const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
+    clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
     const clan_word total = word[last];
-#if CLAN_HEADS
-    if (cut[last]) {
+    if (CLAN_CUT(last)) {
       any = true;
       has = false;
     }
-#endif
     carry = has ? clan_push(carry, total) : clan_first(total);
     has = true;
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -348,9 +349,8 @@ void scan_sums(__global clan_carry* sums, __global uchar* cuts, __global const u
 
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* sums,
-                __global const uchar* cuts, __global const uchar* restrict flags, const clan_ix flags_at,
-                const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips, const clan_ix chains,
-                const clan_ix tiles, const clan_ix each, const clan_word identity CLAN_PARAMS) {
+                __global const uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains, const clan_ix tiles,
+                const clan_ix each, const clan_word identity CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
   __local uchar cut[CLAN_CUTS];
@@ -369,11 +369,7 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
     m.part = clan_find(tile, chain, n, len, inner, strips);
     const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
     const clan_word total = word[last];
-#if CLAN_HEADS
-    const bool fresh = !has || cut[last];
-#else
-    const bool fresh = !has;
-#endif
+    const bool fresh = !has || CLAN_CUT(last);
     clan_store(out, &m, prior, tile, n, has, carry, identity, buffer);
     carry = fresh ? clan_first(total) : clan_push(carry, total);
     has = true;

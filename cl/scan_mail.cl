@@ -65,18 +65,13 @@ static inline void clan_post_total(clan_letter* box, const clan_ix apart, const 
 
 // The tile that nobody posted: its total.
 static inline void clan_help(clan_letter* box, const clan_ix apart, const clan_ix tile, const clan_ix chain,
-                             const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips,
-                             __global const uchar* restrict flags, const clan_ix flags_at, volatile __global uint* late,
-                             __local clan_word* word, __local uchar* cut CLAN_PARAMS) {
+                             CLAN_SIZE_PARAMS, volatile __global uint* late, __local clan_word* word,
+                             __local uchar* cut CLAN_PARAMS) {
   const uint last = (CLAN_DOWN - 1) * CLAN_COLS + get_local_id(0) % CLAN_COLS;
   const clan_part part = clan_find(tile, chain, n, len, inner, strips);
   const uint heads = clan_heads(part, flags, flags_at, len);
   clan_join_group(clan_fold(part, heads CLAN_ARGS), heads != 0, word, cut);
-#if CLAN_HEADS
-  const bool free = tile == 0 || cut[last];
-#else
-  const bool free = tile == 0;
-#endif
+  const bool free = tile == 0 || CLAN_CUT(last);
   if (get_local_id(0) < CLAN_COLS) clan_post_total(box, apart, word[last], free);
   if (get_local_id(0) == 0) atomic_inc(late);
   // PoCL 3.1 crashes in the kernel without this one, where columns help themselves.
@@ -99,10 +94,9 @@ typedef struct {
 // The carry before `tile`, which is not the first.
 static inline clan_carry clan_look_back(clan_letter* boxes, const clan_ix apart, const clan_ix tile, const bool last_tile,
                                         const clan_word total, const bool alone, const uint spins,
-                                        const clan_ix chain, const clan_ix n, const clan_ix len, const clan_ix inner,
-                                        const clan_ix strips, __global const uchar* restrict flags,
-                                        const clan_ix flags_at, volatile __global uint* late, __local clan_desk* desk,
-                                        __local clan_word* word, __local uchar* cut CLAN_PARAMS) {
+                                        const clan_ix chain, CLAN_SIZE_PARAMS, volatile __global uint* late,
+                                        __local clan_desk* desk, __local clan_word* word,
+                                        __local uchar* cut CLAN_PARAMS) {
   const uint me = get_local_id(0), column = me % CLAN_COLS, y = me / CLAN_COLS;
   clan_ix base = tile;
   uint left = spins;
@@ -174,8 +168,7 @@ CLAN_UNROLLED
       const uint depth = desk->waiting;
       if (depth < CLAN_WINDOW) {
         const clan_ix other = base - 1 - depth;
-        clan_help(boxes + other * CLAN_COLS, apart, other, chain, n, len, inner, strips, flags, flags_at, late, word,
-                  cut CLAN_ARGS);
+        clan_help(boxes + other * CLAN_COLS, apart, other, chain, CLAN_SIZES, late, word, cut CLAN_ARGS);
       } else {
         base -= CLAN_WINDOW;
         reach = CLAN_WINDOW + 1;
@@ -194,9 +187,8 @@ CLAN_UNROLLED
 // `mail`: the number of groups that have started, the number of tiles made for others, then slots of
 // `tiles * chains * CLAN_COLS` words. It was zero before.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void scan(__global clan_out_t* restrict out, clan_letter* mail, __global const uchar* restrict flags,
-          const clan_ix flags_at, const clan_ix n, const clan_ix len, const clan_ix inner, const clan_ix strips,
-          const clan_ix chains, const clan_ix tiles, const uint spins, const clan_word identity CLAN_PARAMS) {
+void scan(__global clan_out_t* restrict out, clan_letter* mail, CLAN_SIZE_PARAMS, const clan_ix chains,
+          const clan_ix tiles, const uint spins, const clan_word identity CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_GROUP];
   __local uchar cut[CLAN_CUTS];
@@ -214,17 +206,13 @@ void scan(__global clan_out_t* restrict out, clan_letter* mail, __global const u
   const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
   const uint last = (CLAN_DOWN - 1) * CLAN_COLS + column;
   const clan_word total = word[last];
-#if CLAN_HEADS
-  const bool alone = tile == 0 || cut[last];
-#else
-  const bool alone = tile == 0;
-#endif
+  const bool alone = tile == 0 || CLAN_CUT(last);
   const bool last_tile = tile + 1 == tiles;
   if (me < CLAN_COLS && !last_tile && CLAN_POSTS(tile)) clan_post_total(boxes + tile * CLAN_COLS, apart, total, alone);
   clan_carry carry = clan_first(identity);
   if (tile > 0) {
-    carry = clan_look_back(boxes, apart, tile, last_tile, total, alone, spins, chain, n, len, inner, strips, flags,
-                           flags_at, (volatile __global uint*)(mail + 1), &desk, word, cut CLAN_ARGS);
+    carry = clan_look_back(boxes, apart, tile, last_tile, total, alone, spins, chain, CLAN_SIZES,
+                           (volatile __global uint*)(mail + 1), &desk, word, cut CLAN_ARGS);
   }
   clan_store(out, &m, prior, tile, n, tile > 0, carry, identity, buffer);
 }
