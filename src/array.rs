@@ -157,6 +157,13 @@ fn shape_of(shape: impl IntoDimension) -> Vec<usize> {
 
 /// Making arrays.
 impl<T: Element> DeviceArray<T> {
+    /// A vector of `n` elements in memory for as many.
+    #[cfg(feature = "opencl")]
+    pub(crate) fn of_buffer(buffer: Buffer, n: usize) -> DeviceArray<T> {
+        let layout = Layout::contiguous(&[n]);
+        Self::from_raw(RawArray { buffer: Arc::new(buffer), layout, dtype: T::DTYPE })
+    }
+
     pub(crate) fn from_raw(raw: RawArray) -> DeviceArray<T> {
         debug_assert_eq!(raw.dtype, T::DTYPE);
         DeviceArray { raw, failed: None, _type: PhantomData }

@@ -152,6 +152,11 @@ impl ClDevice {
         answer
     }
 
+    /// Whether the compiler takes NVIDIA's assembly in OpenCL C.
+    pub fn takes_ptx(&self) -> bool {
+        self.info.platform.contains("NVIDIA CUDA")
+    }
+
     /// Names the driver: what is measured or checked under one may not hold under another.
     pub fn driver(&self) -> String {
         format!("{}, {}", self.platform_version, self.info.driver)

@@ -267,7 +267,7 @@ fn proven(device: &Device, cl: &ClDevice, dtype: DType) -> Option<bool> {
         return None;
     }
     // Elsewhere the instruction does not compile, so it is not tried.
-    if cl.info.platform.contains("NVIDIA CUDA") && works(by_redux, true) {
+    if cl.takes_ptx() && works(by_redux, true) {
         return Some(true);
     }
     works(plain, false).then_some(false)

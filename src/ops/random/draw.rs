@@ -9,14 +9,11 @@ use crate::host::eval::{SharedOut, for_each_piece};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::{
-    array::{DeviceArray, RawArray},
+    array::DeviceArray,
     device::DeviceKind,
-    layout::Layout,
     opencl::{ClDevice, Launch, Verdict, codegen},
 };
 use half::{bf16, f16};
-#[cfg(feature = "opencl")]
-use std::sync::Arc;
 
 /// The kernels' text.
 #[cfg(feature = "opencl")]
@@ -182,29 +179,24 @@ impl Op for Draw<'_> {
 /// Whether roots can be had by NVIDIA's instructions with the bits of the host's, tried once a device.
 #[cfg(feature = "opencl")]
 fn roots_work(device: &Device, cl: &ClDevice) -> bool {
-    if !cl.info.platform.contains("NVIDIA CUDA") || !cl.info.exact_division {
+    if !cl.takes_ptx() || !cl.info.exact_division {
         return false;
     }
     cl.probe("roots by steps", || {
         let n = 1 << 16;
-        let draw = |out, op| Draw {
-            op,
+        let draw = |out| Draw {
+            op: "standard_normal",
             what: What::Normal(0.0, 1.0),
             dtype: DType::F32,
             n,
             from: Source { key: [1, 2], stream: 3, position: 0 },
             out,
         };
-        let op = "standard_normal";
+        let bits = |buffer: Buffer| DeviceArray::<u32>::of_buffer(buffer, n).to_vec();
         let mut ours = Buffer::new(device, n * 4)?;
-        draw(&mut ours, op).launch(cl, true)?;
+        draw(&mut ours).launch(cl, true)?;
         let mut want = Buffer::new(&Device::host(), n * 4)?;
-        draw(&mut want, op).host()?;
-        let bits = |buffer: Buffer| {
-            let layout = Layout::contiguous(&[n]);
-            let raw = RawArray { buffer: Arc::new(buffer), layout, dtype: DType::U32 };
-            DeviceArray::<u32>::from_raw(raw).to_vec()
-        };
+        draw(&mut want).host()?;
         Ok(Verdict::of(bits(ours)? == bits(want)?))
     })
 }

@@ -1,7 +1,7 @@
 //! How the kernels of `cl/scan.cl` are shaped for a device, and launched.
 
 use super::{Join, Scanning};
-use crate::array::{DeviceArray, RawArray};
+use crate::array::DeviceArray;
 use crate::backend::Buffer;
 use crate::device::{Device, DeviceKind};
 use crate::element::{DType, Scalar};
@@ -10,7 +10,6 @@ use crate::expr::Expr;
 use crate::expr::fused::{Fused, Nest};
 use crate::group::ReduceOp;
 use crate::host::scan::Block;
-use crate::layout::Layout;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Point, Verdict, codegen};
 use crate::ops::combine::Combine;
@@ -181,9 +180,7 @@ fn try_mail(device: &Device, cl: &ClDevice, way: Way) -> Result<Verdict> {
         dtype: DType::U64,
     };
     let mail = launch(scanning, cl, way)?;
-    let layout = Layout::contiguous(&[n]);
-    let sums = RawArray { buffer: Arc::new(out), layout, dtype: DType::U64 };
-    let sums = DeviceArray::<u64>::from_raw(sums).to_vec()?;
+    let sums = DeviceArray::<u64>::of_buffer(out, n).to_vec()?;
     if sums.iter().zip(0u64..).any(|(&sum, k)| sum != k * (k + 1) / 2) {
         return Ok(Verdict::Wrong);
     }

@@ -2,13 +2,12 @@
 
 use super::opencl::{Load, Turns, types};
 use super::{Order, Payload, Sorting};
-use crate::array::{DeviceArray, RawArray};
+use crate::array::DeviceArray;
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Scalar};
 use crate::error::Result;
 use crate::expr::node::Node;
-use crate::layout::Layout;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Point, Verdict, codegen};
 use crate::ops::scan::{self, Join};
@@ -48,7 +47,7 @@ pub(super) fn fits(device: &Device, cl: &ClDevice, rows: usize, len: usize) -> b
 /// Whether sweeps are right and groups hear of each other in time, tried once a device. Elsewhere than on
 /// NVIDIA the instructions do not compile.
 fn works(device: &Device, cl: &ClDevice) -> bool {
-    if !cl.info.platform.contains("NVIDIA CUDA") || cl.info.max_work_group < GROUP {
+    if !cl.takes_ptx() || cl.info.max_work_group < GROUP {
         return false;
     }
     cl.probe("sort by sweeps", || try_it(device, cl, SPINS, false))
@@ -73,11 +72,7 @@ fn try_it(device: &Device, cl: &ClDevice, spins: u32, mute: bool) -> Result<Verd
     };
     let mut trial = Trial { spins, mute, late: 0 };
     launch(sorting, cl, Some(&mut trial))?;
-    let read = |buffer: Buffer| {
-        let layout = Layout::contiguous(&[n]);
-        let raw = RawArray { buffer: Arc::new(buffer), layout, dtype: DType::U32 };
-        DeviceArray::<u32>::from_raw(raw).to_vec()
-    };
+    let read = |buffer: Buffer| DeviceArray::<u32>::of_buffer(buffer, n).to_vec();
     let (got, from) = (read(out)?, read(loads)?);
     let rising = got.windows(2).zip(from.windows(2)).all(|(k, p)| (k[0], p[0]) < (k[1], p[1]));
     let moved = got.iter().zip(&from).all(|(&key, &at)| values.get(at as usize) == Some(&key));
