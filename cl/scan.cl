@@ -10,7 +10,7 @@
 // and output, touched once, coalesced, and the totals of spans; constant: not used.
 //
 // `scan_sums` makes the total of every span of tiles, `scan_spans` starts each span with the totals before
-// it. `scan_mail.cl` has the way by which groups hear of each other.
+// it. `scan_mail.cl` and what comes after it have the way by which groups hear of each other.
 #ifndef CLAN_PARAMS
 typedef float clan_t;
 typedef float clan_out_t;
@@ -35,9 +35,15 @@ typedef float clan_word;
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both
 #endif
-// A flag a work-item, where there are heads.
+// Words that a group joins its totals by: one a work-item, or one for 32 that go together.
+#ifdef CLAN_WARPS
+#define CLAN_WORDS_OF_GROUP CLAN_WARPS
+#else
+#define CLAN_WORDS_OF_GROUP CLAN_GROUP
+#endif
+// A flag with each, where there are heads.
 #if CLAN_HEADS
-#define CLAN_CUTS CLAN_GROUP
+#define CLAN_CUTS CLAN_WORDS_OF_GROUP
 #define CLAN_CUT(at) cut[at]
 #else
 #define CLAN_CUTS 1
@@ -153,9 +159,77 @@ static inline clan_word clan_fold(const clan_part p, const uint heads CLAN_PARAM
   return total;
 }
 
-// Joins the totals of the work-items of each column: afterwards word[me] and cut[me] have that of all
-// up to `me` since the last head, and whether there was one.
-static inline void clan_join_group(clan_word v, uint h, __local clan_word* word, __local uchar* cut) {
+// Totals since the last head, and whether there is one: of the work-items before in the column (for the first,
+// any), and of all the column.
+typedef struct { clan_word before, total; uint cut_before, cut; } clan_joined_t;
+
+#ifdef CLAN_WARPS
+static inline clan_word clan_word_from(const clan_word x, const uint lane) {
+  const ulong bits = CLAN_BITS(x);
+#if CLAN_HALVES == 2
+  return CLAN_OF_BITS((ulong)clan_from((uint)(bits >> 32), lane) << 32 | clan_from((uint)bits, lane));
+#else
+  return CLAN_OF_BITS((ulong)clan_from((uint)bits, lane));
+#endif
+}
+
+static inline clan_word clan_word_up(const clan_word x, const uint by) {
+  const ulong bits = CLAN_BITS(x);
+#if CLAN_HALVES == 2
+  return CLAN_OF_BITS((ulong)clan_up((uint)(bits >> 32), by) << 32 | clan_up((uint)bits, by));
+#else
+  return CLAN_OF_BITS((ulong)clan_up((uint)bits, by));
+#endif
+}
+
+// Joins to the total of each of 32 work-items those of the ones before it; `heads`: whether any can have one.
+static inline void clan_join_warp(clan_word* v, uint* h, const bool heads) {
+  const uint lane = get_local_id(0) % 32;
+#pragma unroll
+  for (uint d = 1; d < 32; d *= 2) {
+    const clan_word w = clan_word_up(*v, d);
+    const uint g = heads ? clan_up(*h, d) : 0;
+    if (lane >= d) {
+      if (!*h) *v = clan_join(w, *v);
+      *h |= g;
+    }
+  }
+}
+
+// Joins the totals of the work-items.
+static inline clan_joined_t clan_join_group(clan_word v, uint h, __local clan_word* word, __local uchar* cut) {
+  const uint me = get_local_id(0), lane = me % 32, warp = me / 32;
+  clan_join_warp(&v, &h, CLAN_HEADS != 0);
+  if (lane == 31) {
+    word[warp] = v;
+#if CLAN_HEADS
+    cut[warp] = h;
+#endif
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  clan_joined_t j = {clan_word_up(v, 1), word[0], CLAN_HEADS ? clan_up(h, 1) : 0, CLAN_CUT(0)};
+#pragma unroll
+  for (uint w = 0; w < CLAN_WARPS; w++) {
+    if (w > 0) {
+      if (w == warp) {
+        // The first of a warp has none before it there.
+        if (lane == 0) {
+          j.before = j.total;
+          j.cut_before = j.cut;
+        } else {
+          if (!j.cut_before) j.before = clan_join(j.total, j.before);
+          j.cut_before |= j.cut;
+        }
+      }
+      j.total = CLAN_CUT(w) ? word[w] : clan_join(j.total, word[w]);
+      j.cut |= CLAN_CUT(w);
+    }
+  }
+  return j;
+}
+#else
+// Joins the totals of the work-items of each column.
+static inline clan_joined_t clan_join_group(clan_word v, uint h, __local clan_word* word, __local uchar* cut) {
   const uint me = get_local_id(0);
   for (uint d = CLAN_COLS; d < CLAN_GROUP; d *= 2) {
     word[me] = v;
@@ -178,7 +252,11 @@ static inline void clan_join_group(clan_word v, uint h, __local clan_word* word,
   cut[me] = h;
 #endif
   barrier(CLK_LOCAL_MEM_FENCE);
+  const uint at = me >= CLAN_COLS ? me - CLAN_COLS : me, last = (CLAN_DOWN - 1) * CLAN_COLS + me % CLAN_COLS;
+  const clan_joined_t j = {word[at], word[last], CLAN_CUT(at), CLAN_CUT(last)};
+  return j;
 }
+#endif
 
 // A work-item's part of a tile.
 typedef struct {
@@ -189,13 +267,9 @@ typedef struct {
 #endif
 } clan_mine;
 
-// The total of the work-items before since the last head, and whether there is one; for the first, its own.
-typedef struct { clan_word total; uint cut; } clan_before;
-
-// Loads a tile and joins every work-item's elements, and those of the group, whose total is in the last
-// word. In place of elements beyond the end come others of the input, for users' operators may not bear
+// Loads a tile and joins every work-item's elements, and those of the group. In place of elements beyond the end come others of the input, for users' operators may not bear
 // all values. They are last: what they are joined to is not used.
-static inline clan_before clan_load(clan_mine* m, const clan_ix tile, const clan_ix n, const clan_ix len,
+static inline clan_joined_t clan_load(clan_mine* m, const clan_ix tile, const clan_ix n, const clan_ix len,
                              __global const uchar* restrict flags, const clan_ix flags_at, __local clan_word* buffer,
                              __local clan_word* word, __local uchar* cut CLAN_PARAMS) {
   const uint me = get_local_id(0);
@@ -238,21 +312,18 @@ CLAN_UNROLLED
   }
   const clan_word total = m->x[CLAN_EACH - 1];
 #endif
-  clan_join_group(total, m->heads != 0, word, cut);
-  const uint at = me >= CLAN_COLS ? me - CLAN_COLS : me;
-  const clan_before before = {word[at], CLAN_CUT(at)};
-  return before;
+  return clan_join_group(total, m->heads != 0, word, cut);
 }
 
 // Joins in what comes before, and stores. `has` says whether there is a carry.
-static inline void clan_store(__global clan_out_t* out, clan_mine* m, const clan_before prior, const clan_ix tile,
+static inline void clan_store(__global clan_out_t* out, clan_mine* m, const clan_joined_t joined, const clan_ix tile,
                               const clan_ix n, const bool has, const clan_carry carry, const clan_word identity,
                               __local clan_word* buffer) {
   const uint me = get_local_id(0);
   clan_word before = identity;
   bool known = has;
   if (me >= CLAN_COLS) {
-    before = has && !prior.cut ? clan_after(carry, prior.total) : prior.total;
+    before = has && !joined.cut_before ? clan_after(carry, joined.before) : joined.before;
     known = true;
   } else if (has) {
     before = clan_whole(carry);
@@ -321,22 +392,21 @@ __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void scan_sums(__global clan_carry* sums, __global uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains,
                const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
-  __local clan_word word[CLAN_GROUP];
+  __local clan_word word[CLAN_WORDS_OF_GROUP];
   __local uchar cut[CLAN_CUTS];
-  const uint me = get_local_id(0), column = me % CLAN_COLS, last = (CLAN_DOWN - 1) * CLAN_COLS + column;
+  const uint me = get_local_id(0), column = me % CLAN_COLS;
   const clan_ix span = get_group_id(0) / chains, chain = get_group_id(0) % chains;
   clan_carry carry = clan_first(0);
   bool any = false, has = false;
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     clan_mine m;
     m.part = clan_find(tile, chain, n, len, inner, strips);
-    clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
-    const clan_word total = word[last];
-    if (CLAN_CUT(last)) {
+    const clan_joined_t j = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
+    if (j.cut) {
       any = true;
       has = false;
     }
-    carry = has ? clan_push(carry, total) : clan_first(total);
+    carry = has ? clan_push(carry, j.total) : clan_first(j.total);
     has = true;
     barrier(CLK_LOCAL_MEM_FENCE);
   }
@@ -352,9 +422,9 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
                 __global const uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains, const clan_ix tiles,
                 const clan_ix each, const clan_word identity CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
-  __local clan_word word[CLAN_GROUP];
+  __local clan_word word[CLAN_WORDS_OF_GROUP];
   __local uchar cut[CLAN_CUTS];
-  const uint me = get_local_id(0), column = me % CLAN_COLS, last = (CLAN_DOWN - 1) * CLAN_COLS + column;
+  const uint me = get_local_id(0), column = me % CLAN_COLS;
   const clan_ix span = get_group_id(0) / chains, chain = get_group_id(0) % chains;
   clan_carry carry = clan_first(identity);
   bool has = false;
@@ -367,11 +437,9 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     clan_mine m;
     m.part = clan_find(tile, chain, n, len, inner, strips);
-    const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
-    const clan_word total = word[last];
-    const bool fresh = !has || CLAN_CUT(last);
-    clan_store(out, &m, prior, tile, n, has, carry, identity, buffer);
-    carry = fresh ? clan_first(total) : clan_push(carry, total);
+    const clan_joined_t j = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
+    clan_store(out, &m, j, tile, n, has, carry, identity, buffer);
+    carry = !has || j.cut ? clan_first(j.total) : clan_push(carry, j.total);
     has = true;
     barrier(CLK_LOCAL_MEM_FENCE);
   }

@@ -1,218 +1,72 @@
 // scan_mail: the carry goes from group to group by mail (decoupled look-back: Merrill and Garland,
 // "Single-pass Parallel Prefix Scan with Decoupled Look-back", 2016). Comes after `scan.cl`.
 //
-// A group posts its tile's total (slot A), then joins the totals since the nearest tile after which the
-// carry is known (slot P). A tag in every word says that it has come, so words need no order among each
-// other. After `spins` polls a group makes what is missing itself: nobody need be waited for.
+// A group posts its tile's total, then joins the totals since the nearest tile after which the carry is known.
+// The launch's number in every word says that it has come, so words need no order among each other, and what
+// other launches left there does not matter. After `spins` polls a group makes what is missing itself: nobody
+// need be waited for.
 //
-// Carries are made from left to right only, so that there is one value for each, whoever makes it and when:
-// results are the same in every run.
+// Every carry is made in one order, so that there is one value for it, whoever makes it and when: results are
+// the same in every run.
 //
-// private: what a work-item looks at; local: the letters of a window of tiles; global: the mail; constant:
-// not used.
-#ifndef CLAN_DEPTH
-#define CLAN_DEPTH 1 // tiles that a work-item looks at when it looks back down columns
-#endif
+// `scan_group.cl` and `scan_warp.cl` have the ways to look back; this file the letters.
+//
+// private: a letter; local: what a late tile is joined by; global: the mail; constant: not used.
 #ifndef CLAN_POSTS
 #define CLAN_POSTS(tile) true // which tiles' groups post anything: all, but in a test
 #endif
 typedef volatile __global ulong clan_letter;
-#define CLAN_TAG (1ul << 32)
-#define CLAN_SLOT_P CLAN_HALVES
-#define CLAN_SLOTS (CLAN_HALVES * (1 + CLAN_PARTS))
+// What comes with a word: the launch's number, which is not 0, and whether a segment starts in what the total is of.
+#define CLAN_TAG(number, head) ((number) << 1 | (uint)(head))
+#define CLAN_NUMBER(tag) ((tag) >> 1)
+#define CLAN_HEAD(tag) ((tag) & 1u)
 
-static inline void clan_post_word(clan_letter* to, const clan_ix apart, const clan_word x) {
-  const ulong bits = CLAN_BITS(x);
-  to[0] = CLAN_TAG | (bits & 0xfffffffful);
+// The halves of a word lie `apart`.
+static inline void clan_post_word(clan_letter* to, const clan_ix apart, const clan_word x, const uint tag) {
+  const ulong bits = CLAN_BITS(x), high = (ulong)tag << 32;
+  to[0] = high | (bits & 0xfffffffful);
 #if CLAN_HALVES == 2
-  to[apart] = CLAN_TAG | bits >> 32;
+  to[apart] = high | bits >> 32;
 #endif
 }
 
-static inline bool clan_take_word(clan_letter* from, const clan_ix apart, clan_word* x) {
+// Gives the tag; 0 of a word of which only half has come.
+static inline uint clan_take_word(clan_letter* from, const clan_ix apart, clan_word* x) {
   const ulong low = from[0];
 #if CLAN_HALVES == 2
   const ulong high = from[apart];
   *x = CLAN_OF_BITS((low & 0xfffffffful) | high << 32);
-  return (low & high & CLAN_TAG) != 0;
+  return low >> 32 == high >> 32 ? (uint)(low >> 32) : 0;
 #else
   *x = CLAN_OF_BITS(low & 0xfffffffful);
-  return (low & CLAN_TAG) != 0;
+  return (uint)(low >> 32);
 #endif
 }
 
-static inline void clan_post_carry(clan_letter* box, const clan_ix apart, const clan_carry a) {
-  clan_post_word(box + CLAN_SLOT_P * apart, apart, a.s);
+static inline void clan_post_carry(clan_letter* to, const clan_ix apart, const clan_carry a, const uint number) {
+  clan_post_word(to, apart, a.s, CLAN_TAG(number, 0));
 #ifdef CLAN_PAIR
-  clan_post_word(box + (CLAN_SLOT_P + CLAN_HALVES) * apart, apart, a.c);
+  clan_post_word(to + CLAN_HALVES * apart, apart, a.c, CLAN_TAG(number, 0));
 #endif
 }
 
-static inline bool clan_take_carry(clan_letter* box, const clan_ix apart, clan_carry* a) {
-  bool come = clan_take_word(box + CLAN_SLOT_P * apart, apart, &a->s);
+// Whether it has come.
+static inline bool clan_take_carry(clan_letter* from, const clan_ix apart, clan_carry* a, const uint number) {
+  bool come = CLAN_NUMBER(clan_take_word(from, apart, &a->s)) == number;
 #ifdef CLAN_PAIR
-  come &= clan_take_word(box + (CLAN_SLOT_P + CLAN_HALVES) * apart, apart, &a->c);
+  come &= CLAN_NUMBER(clan_take_word(from + CLAN_HALVES * apart, apart, &a->c)) == number;
 #endif
   return come;
 }
 
-// Posts a tile's total: as its carry, where nothing before it matters.
-static inline void clan_post_total(clan_letter* box, const clan_ix apart, const clan_word total,
-                                   const bool alone) {
-  if (alone) clan_post_carry(box, apart, clan_first(total));
-  else clan_post_word(box, apart, total);
-}
-
-// The tile that nobody posted: its total.
-static inline void clan_help(clan_letter* box, const clan_ix apart, const clan_ix tile, const clan_ix chain,
-                             CLAN_SIZE_PARAMS, volatile __global uint* late, __local clan_word* word,
-                             __local uchar* cut CLAN_PARAMS) {
-  const uint last = (CLAN_DOWN - 1) * CLAN_COLS + get_local_id(0) % CLAN_COLS;
+// The total of a tile that nobody posted; for the first there is nothing before.
+static inline clan_joined_t clan_help(const clan_ix tile, const clan_ix chain, CLAN_SIZE_PARAMS,
+                                      volatile __global uint* late, __local clan_word* word,
+                                      __local uchar* cut CLAN_PARAMS) {
   const clan_part part = clan_find(tile, chain, n, len, inner, strips);
   const uint heads = clan_heads(part, flags, flags_at, len);
-  clan_join_group(clan_fold(part, heads CLAN_ARGS), heads != 0, word, cut);
-  const bool free = tile == 0 || CLAN_CUT(last);
-  if (get_local_id(0) < CLAN_COLS) clan_post_total(box, apart, word[last], free);
+  clan_joined_t j = clan_join_group(clan_fold(part, heads CLAN_ARGS), heads != 0, word, cut);
+  j.cut |= tile == 0;
   if (get_local_id(0) == 0) atomic_inc(late);
-  // PoCL 3.1 crashes in the kernel without this one, where columns help themselves.
-  barrier(CLK_LOCAL_MEM_FENCE);
-}
-
-// Totals that are fetched at a time: everybody waits for their sum.
-#define CLAN_AT_ONCE 8
-
-// Tiles that a group looks back over at a time. Letters that nobody needs keep others from their ways.
-#define CLAN_WINDOW (CLAN_DOWN * CLAN_DEPTH < 128 ? CLAN_DOWN * CLAN_DEPTH : 128)
-
-// What a group has seen of a window, for each of its columns.
-typedef struct {
-  clan_word seen[CLAN_WINDOW * CLAN_COLS];
-  clan_carry known[CLAN_COLS];
-  uint near_p[CLAN_COLS], near_none[CLAN_COLS], waiting;
-} clan_desk;
-
-// The carry before `tile`, which is not the first.
-static inline clan_carry clan_look_back(clan_letter* boxes, const clan_ix apart, const clan_ix tile, const bool last_tile,
-                                        const clan_word total, const bool alone, const uint spins,
-                                        const clan_ix chain, CLAN_SIZE_PARAMS, volatile __global uint* late,
-                                        __local clan_desk* desk, __local clan_word* word,
-                                        __local uchar* cut CLAN_PARAMS) {
-  const uint me = get_local_id(0), column = me % CLAN_COLS, y = me / CLAN_COLS;
-  clan_ix base = tile;
-  uint left = spins;
-  // Tiles of the window, after which `known` is the carry; while that is not known, more than all.
-  uint reach = CLAN_WINDOW + 1;
-  while (true) {
-    // Who is near: the nearest carry, and the nearest tile of which nothing has come.
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (y == 0) {
-      desk->near_p[column] = reach;
-      desk->near_none[column] = CLAN_WINDOW;
-    }
-    if (me == 0) desk->waiting = 0;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    clan_carry nearest = clan_first(0);
-    uint nearest_at = CLAN_WINDOW;
-CLAN_UNROLLED
-    for (uint k = 0; k < CLAN_DEPTH; k++) {
-      const uint depth = k * CLAN_DOWN + y;
-      if (depth < base && depth < reach && depth < CLAN_WINDOW) {
-        clan_letter* const box = boxes + (base - 1 - depth) * CLAN_COLS;
-        clan_carry p;
-        clan_word a;
-        const bool has_p = clan_take_carry(box, apart, &p), has_a = clan_take_word(box, apart, &a);
-        if (has_p && depth < nearest_at) {
-          nearest = p;
-          nearest_at = depth;
-        }
-        if (!has_p && !has_a) atomic_min(&desk->near_none[column], depth);
-        desk->seen[depth * CLAN_COLS + column] = a;
-      }
-    }
-    if (nearest_at < CLAN_WINDOW) atomic_min(&desk->near_p[column], nearest_at);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    const uint p = desk->near_p[column], none = desk->near_none[column];
-    // Columns beyond the end are computed like the others, and have letters too.
-    if (p > none) desk->waiting = 1;
-    if (p == nearest_at && p < CLAN_WINDOW) desk->known[column] = nearest;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (!desk->waiting) {
-      if (y == 0) {
-        clan_carry a = desk->known[column];
-        // Everybody waits for this: totals are fetched some at a time.
-        uint d = p;
-        for (; d >= CLAN_AT_ONCE; d -= CLAN_AT_ONCE) {
-          clan_word x[CLAN_AT_ONCE];
-CLAN_UNROLLED
-          for (uint k = 0; k < CLAN_AT_ONCE; k++) x[k] = desk->seen[(d - 1 - k) * CLAN_COLS + column];
-CLAN_UNROLLED
-          for (uint k = 0; k < CLAN_AT_ONCE; k++) a = clan_push(a, x[k]);
-        }
-        for (; d > 0; d--) a = clan_push(a, desk->seen[(d - 1) * CLAN_COLS + column]);
-        desk->known[column] = a;
-        if (base < tile) clan_post_carry(boxes + (base - 1) * CLAN_COLS, apart, a);
-      }
-      if (base == tile) break;
-      reach = (uint)min((clan_ix)CLAN_WINDOW, tile - base);
-      base += reach;
-      left = spins;
-    } else if (left > 0) {
-      left--;
-    } else {
-      // The nearest tile that any column lacks, if one does; else further back.
-      barrier(CLK_LOCAL_MEM_FENCE);
-      if (me == 0) desk->waiting = CLAN_WINDOW;
-      barrier(CLK_LOCAL_MEM_FENCE);
-      if (p > none) atomic_min(&desk->waiting, none);
-      barrier(CLK_LOCAL_MEM_FENCE);
-      const uint depth = desk->waiting;
-      if (depth < CLAN_WINDOW) {
-        const clan_ix other = base - 1 - depth;
-        clan_help(boxes + other * CLAN_COLS, apart, other, chain, CLAN_SIZES, late, word, cut CLAN_ARGS);
-      } else {
-        base -= CLAN_WINDOW;
-        reach = CLAN_WINDOW + 1;
-      }
-      left = spins;
-    }
-  }
-  barrier(CLK_LOCAL_MEM_FENCE);
-  const clan_carry carry = desk->known[column];
-  if (y == 0 && !alone && !last_tile && CLAN_POSTS(tile)) {
-    clan_post_carry(boxes + tile * CLAN_COLS, apart, clan_push(carry, total));
-  }
-  return carry;
-}
-
-// `mail`: the number of groups that have started, the number of tiles made for others, then slots of
-// `tiles * chains * CLAN_COLS` words. It was zero before.
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void scan(__global clan_out_t* restrict out, clan_letter* mail, CLAN_SIZE_PARAMS, const clan_ix chains,
-          const clan_ix tiles, const uint spins, const clan_word identity CLAN_PARAMS) {
-  __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
-  __local clan_word word[CLAN_GROUP];
-  __local uchar cut[CLAN_CUTS];
-  __local clan_desk desk;
-  __local uint ticket;
-  const uint me = get_local_id(0), column = me % CLAN_COLS;
-  // Tiles in the order in which groups start: those before have started.
-  if (me == 0) ticket = atomic_inc((volatile __global uint*)mail);
-  barrier(CLK_LOCAL_MEM_FENCE);
-  const clan_ix tile = ticket / chains, chain = ticket % chains;
-  const clan_ix apart = tiles * chains * CLAN_COLS;
-  clan_letter* const boxes = mail + 2 + chain * tiles * CLAN_COLS + column;
-  clan_mine m;
-  m.part = clan_find(tile, chain, n, len, inner, strips);
-  const clan_before prior = clan_load(&m, tile, n, len, flags, flags_at, buffer, word, cut CLAN_ARGS);
-  const uint last = (CLAN_DOWN - 1) * CLAN_COLS + column;
-  const clan_word total = word[last];
-  const bool alone = tile == 0 || CLAN_CUT(last);
-  const bool last_tile = tile + 1 == tiles;
-  if (me < CLAN_COLS && !last_tile && CLAN_POSTS(tile)) clan_post_total(boxes + tile * CLAN_COLS, apart, total, alone);
-  clan_carry carry = clan_first(identity);
-  if (tile > 0) {
-    carry = clan_look_back(boxes, apart, tile, last_tile, total, alone, spins, chain, CLAN_SIZES,
-                           (volatile __global uint*)(mail + 1), &desk, word, cut CLAN_ARGS);
-  }
-  clan_store(out, &m, prior, tile, n, tile > 0, carry, identity, buffer);
+  return j;
 }

@@ -4,9 +4,9 @@
 // sums of these (`scan`) are the places where tiles write, so `select_write` has nobody to wait for. The
 // mask is read twice, everything else once.
 //
-// private: a work-item's flags; local: the flags of a tile, then which of its elements are kept, so that
-// results are stored coalesced; global: mask and values, of which whole lines that nothing is kept of are
-// not read; constant: not used.
+// private: a work-item's flags, a bit each; local: flags that do not come in vectors, then which elements of a
+// tile are kept, so that results are stored coalesced; global: mask and values, of which whole lines that nothing
+// is kept of are not read; constant: not used.
 #ifndef CLAN_PARAMS
 typedef uchar clan_t;
 #define CLAN_PARAMS , __global const uchar* restrict a0
@@ -17,7 +17,10 @@ typedef uint clan_item;
 #endif
 #endif
 #ifndef CLAN_EACH
-#define CLAN_EACH 16 // flags of a work-item; a multiple of 4
+#define CLAN_EACH 16 // flags of a work-item: a multiple of 4, up to 32
+#endif
+#ifndef CLAN_VEC
+#define CLAN_VEC 1
 #endif
 #ifndef CLAN_REST
 #define CLAN_REST 0 // whether elements that are not kept follow those that are
@@ -25,23 +28,49 @@ typedef uint clan_item;
 #define CLAN_TILE (CLAN_GROUP * CLAN_EACH)
 
 #if CLAN_GROUP > 1
-// Flags of the tile into local memory, in their order.
-static inline void clan_flags(__local uchar* flags, const clan_ix from, const clan_ix n CLAN_PARAMS) {
+#define CLAN_AT_ONCE 4 // values on their way to a work-item
+
+// Flags that come in vectors need not be exchanged.
+#if CLAN_VEC > 1
+#define CLAN_FLAG_WORDS 1
+#else
+#define CLAN_FLAG_WORDS (CLAN_TILE / 4)
+#endif
+
+// The flags of a work-item's neighbouring elements.
+static inline uint clan_flags(__local uint* words, const clan_ix from, const clan_ix n CLAN_PARAMS) {
   const uint me = get_local_id(0);
+  uint mine = 0;
+#if CLAN_VEC > 1
+  const clan_ix first = from + me * CLAN_EACH;
+  if (first + CLAN_EACH <= n) {
+#pragma unroll
+    for (uint k = 0; k < CLAN_EACH; k += CLAN_VEC) {
+      clan_t v[CLAN_VEC];
+      clan_vec(first + k, v CLAN_ARGS);
+#pragma unroll
+      for (uint l = 0; l < CLAN_VEC; l++) mine |= (uint)v[l] << (k + l);
+    }
+  } else {
+    for (uint k = 0; first + k < n; k++) mine |= (uint)clan_at(first + k CLAN_ARGS) << k;
+  }
+#else
+  // Words, so that the bytes in them are aligned like words.
+  __local uchar* const flags = (__local uchar*)words;
 #pragma unroll
   for (uint k = 0; k < CLAN_EACH; k++) {
     const clan_ix i = from + k * CLAN_GROUP + me;
     flags[k * CLAN_GROUP + me] = i < n ? clan_at(i CLAN_ARGS) : 0;
   }
   barrier(CLK_LOCAL_MEM_FENCE);
-}
-
-// How many of a work-item's neighbouring flags are set.
-static inline uint clan_count(__local const uint* words) {
-  uint count = 0;
 #pragma unroll
-  for (uint k = 0; k < CLAN_EACH / 4; k++) count += popcount(words[get_local_id(0) * (CLAN_EACH / 4) + k]);
-  return count;
+  for (uint k = 0; k < CLAN_EACH; k += 4) {
+    // Bits 0, 8, 16, 24 to bits 24 to 27; no two products meet.
+    const uint four = words[(me * CLAN_EACH + k) / 4];
+    mine |= ((four * 0x01020408u) >> 24 & 15u) << k;
+  }
+#endif
+  return mine;
 }
 
 // The sum of all counts up to that of each work-item.
@@ -69,12 +98,17 @@ void select_count(__global ulong* counts, const clan_ix n CLAN_PARAMS) {
 #else
   __local uint sums[CLAN_GROUP];
   const uint me = get_local_id(0);
+#if CLAN_VEC > 1
+  uint count = popcount(clan_flags(sums, from, n CLAN_ARGS));
+#else
+  // In any order.
   uint count = 0;
 #pragma unroll
   for (uint k = 0; k < CLAN_EACH; k++) {
     const clan_ix i = from + k * CLAN_GROUP + me;
     count += i < n ? clan_at(i CLAN_ARGS) : 0;
   }
+#endif
   sums[me] = count;
   for (uint d = CLAN_GROUP / 2; d > 0; d /= 2) {
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -89,10 +123,12 @@ void select_count(__global ulong* counts, const clan_ix n CLAN_PARAMS) {
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 #ifdef CLAN_POSITIONS
 #define CLAN_VALUE(i) ((ulong)(i))
+#define CLAN_ITEM ulong
 void select_write(__global ulong* restrict out, __global const ulong* ends, const ulong total,
                   const clan_ix n CLAN_PARAMS) {
 #else
 #define CLAN_VALUE(i) (values[values_at + (i)])
+#define CLAN_ITEM clan_item
 void select_write(__global clan_item* restrict out, __global const ulong* ends, const ulong total,
                   const clan_ix n, __global const clan_item* restrict values,
                   const clan_ix values_at CLAN_PARAMS) {
@@ -112,14 +148,11 @@ void select_write(__global clan_item* restrict out, __global const ulong* ends, 
 #endif
   }
 #else
-  // Words, so that the bytes in them are aligned like words.
-  __local uint words[CLAN_TILE / 4];
-  __local uchar* const flags = (__local uchar*)words;
+  __local uint words[CLAN_FLAG_WORDS];
   __local ushort kept[CLAN_TILE];
   __local uint sums[CLAN_GROUP];
   const uint me = get_local_id(0);
-  clan_flags(flags, from, n CLAN_ARGS);
-  const uint mine = clan_count(words);
+  const uint flags = clan_flags(words, from, n CLAN_ARGS), mine = popcount(flags);
   uint rank = clan_ranks(sums, mine) - mine;
   const uint count = sums[CLAN_GROUP - 1];
   // Kept ones from the front, others from the back.
@@ -127,13 +160,26 @@ void select_write(__global clan_item* restrict out, __global const ulong* ends, 
 #pragma unroll
   for (uint k = 0; k < CLAN_EACH; k++) {
     const uint i = me * CLAN_EACH + k;
-    if (flags[i]) kept[rank++] = i;
+    if (flags >> k & 1u) kept[rank++] = i;
 #if CLAN_REST
     else kept[count + other++] = i;
 #endif
   }
   barrier(CLK_LOCAL_MEM_FENCE);
-  for (uint r = me; r < count; r += CLAN_GROUP) out[to + r] = CLAN_VALUE(from + kept[r]);
+  for (uint start = me; start < count; start += CLAN_AT_ONCE * CLAN_GROUP) {
+    CLAN_ITEM item[CLAN_AT_ONCE];
+#pragma unroll
+    for (uint k = 0; k < CLAN_AT_ONCE; k++) {
+      // Beyond the end the first again: one that is there.
+      const uint r = start + k * CLAN_GROUP;
+      item[k] = CLAN_VALUE(from + kept[r < count ? r : start]);
+    }
+#pragma unroll
+    for (uint k = 0; k < CLAN_AT_ONCE; k++) {
+      const uint r = start + k * CLAN_GROUP;
+      if (r < count) out[to + r] = item[k];
+    }
+  }
 #if CLAN_REST
   const uint most = (uint)min((clan_ix)CLAN_TILE, n - from);
   for (uint r = count + me; r < most; r += CLAN_GROUP) out[rest + r - count] = CLAN_VALUE(from + kept[r]);

@@ -1,6 +1,6 @@
 // sort_sweep: radix sort on NVIDIA, where 32 work-items go together: one pass over the keys a digit of
 // eight bits (Adinets and Merrill, "Onesweep: A Faster Least Significant Digit Radix Sort for GPUs",
-// 2022). Keys, their order and payload are defined as for sort.cl.
+// 2022). Keys, their order and payload are defined as for sort.cl. Comes after `warp.cl`.
 //
 // `sort_digits` counts all digits of all keys at once. In `sort_sweep` a group takes a tile, ranks its
 // keys, posts how many it has of each digit, adds up what the tiles before it posted, and stores its keys
@@ -10,7 +10,6 @@
 // private: the keys of a work-item; local: a counter for each digit and 32 work-items, then the tile in
 // order; global: keys and payload, read and written once a pass, coalesced; constant: not used.
 #define CLAN_TILE (CLAN_GROUP * CLAN_EACH)
-#define CLAN_WARPS (CLAN_GROUP / 32)
 #define CLAN_ALL 256u // digits
 #define CLAN_COUNT (1u << 30)     // a word has a tile's count,
 #define CLAN_UPTO (2u << 30)      // or that of all tiles up to it
@@ -57,12 +56,6 @@ void sort_digits(__global uint* counts, __global const clan_key* restrict keys, 
   }
 }
 
-static inline uint clan_below(void) {
-  uint mask;
-  asm("mov.u32 %0, %%lanemask_lt;" : "=r"(mask));
-  return mask;
-}
-static inline void clan_together(void) { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 // Which of the 32 have the same digit.
 static inline uint clan_peers(const uint digit) {
   uint peers = ~0u;
@@ -75,24 +68,6 @@ static inline uint clan_peers(const uint digit) {
   }
   return peers;
 }
-static inline uint clan_from(const uint x, const uint lane) {
-  uint y;
-  asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(y) : "r"(x), "r"(lane));
-  return y;
-}
-static inline uint clan_up(const uint x, const uint by) {
-  uint y;
-  asm volatile("shfl.sync.up.b32 %0, %1, %2, 0, 0xffffffff;" : "=r"(y) : "r"(x), "r"(by));
-  return y;
-}
-// Whether a work-item of the group says so: a barrier, and one for local memory too.
-static inline bool clan_any(const bool mine) {
-  uint any;
-  asm volatile("{ .reg .pred p, q; setp.ne.u32 p, %1, 0; bar.red.or.pred q, 0, p; selp.u32 %0, 1, 0, q; }"
-               : "=r"(any) : "r"((uint)mine) : "memory");
-  return any != 0;
-}
-
 // `starts`: where each of 256 digits starts, from one on. `mail`: the number of groups that have started, the number of
 // tiles counted for others, then a word for each tile and digit; it was zero before.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))

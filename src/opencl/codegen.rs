@@ -21,6 +21,9 @@ use std::fmt::Write;
 /// Text of `cl/prelude.cl`.
 pub(crate) const PRELUDE: &str = include_str!("../../cl/prelude.cl");
 
+/// Text of `cl/warp.cl`, for devices that take NVIDIA's assembly.
+pub(crate) const WARP: &str = include_str!("../../cl/warp.cl");
+
 /// OpenCL C's name of the type that values are stored in.
 pub(crate) fn storage(dtype: DType) -> &'static str {
     match dtype {
@@ -97,6 +100,27 @@ pub(crate) fn output_type(dtype: DType, vec: usize) -> String {
         let _ = writeln!(text, "#define CLAN_PUTV(out, i, v) {store}");
     }
     text
+}
+
+/// Puts vectors in NVIDIA's assembly, so that they leave the cache first: nothing that is soon read is lost for them.
+pub(crate) fn streaming(dtype: DType, vec: usize) -> String {
+    let (word, letter) = match (dtype.size(), vec) {
+        (4, 4) => ("uint", 'r'),
+        (8, 2) => ("ulong", 'l'),
+        _ => return String::new(),
+    };
+    let list = |f: &dyn Fn(usize) -> String| (0..vec).map(f).collect::<Vec<_>>().join(", ");
+    format!(
+        "#undef CLAN_PUTV
+#define CLAN_PUTV(out, i, v) clan_stream((out) + (i), (v))
+static inline void clan_stream(__global clan_out_t* to, const clan_out_t* v) {{
+  asm volatile(\"st.global.cs.v{vec}.b{} [%0], {{{}}};\" :: \"l\"(to), {} : \"memory\");
+}}
+",
+        dtype.size() * 8,
+        list(&|k| format!("%{}", k + 1)),
+        list(&|k| format!("\"{letter}\"(as_{word}(v[{k}]))")),
+    )
 }
 
 /// How an expression is read: what the text depends on beside the expression itself.
@@ -257,6 +281,39 @@ impl<'a> Input<'a> {
             self.vector(&mut text, list(false));
         }
         text
+    }
+
+    /// The leaves that `clan_vec` reads in vectors.
+    fn contiguous(&self) -> Vec<usize> {
+        let unit = |k: &usize| {
+            self.fused.leaves[*k].array.is_some() && self.nest.strides[*k].as_slice() == [1]
+        };
+        if self.vec > 1 { (0..self.fused.leaves.len()).filter(unit).collect() } else { vec![] }
+    }
+
+    /// Bytes of an element in all arrays that `clan_fetch` fetches.
+    pub fn fetched_bytes(&self) -> usize {
+        self.contiguous().iter().map(|&k| self.fused.leaves[k].dtype.size()).sum()
+    }
+
+    /// `clan_fetch(i CLAN_ARGS)` brings the lines of memory that have element `i` into the device's cache, and
+    /// after `CLAN_LINE` elements come other lines. In NVIDIA's assembly; nothing where no array is contiguous.
+    pub fn fetches(&self) -> String {
+        const LINE_BYTES: usize = 128;
+        let arrays = self.contiguous();
+        let widest = arrays.iter().map(|&k| self.fused.leaves[k].dtype.size()).max();
+        let Some(widest) = widest else { return String::new() };
+        let mut text = format!(
+            "#define CLAN_LINE {}\nstatic inline void clan_fetch(const clan_ix i CLAN_PARAMS) {{\n",
+            LINE_BYTES / widest
+        );
+        for k in arrays {
+            let _ = writeln!(
+                text,
+                "  asm volatile(\"prefetch.global.L2 [%0];\" :: \"l\"(a{k} + o{k} + i));"
+            );
+        }
+        text + "}\n"
     }
 
     fn vector(&self, text: &mut String, list: String) {

@@ -295,8 +295,11 @@ const FAMILIES: &[Family] = &[
 const SHARED: &[(&str, &str)] = &[
     ("prelude", "src/opencl/codegen.rs"),
     ("index", "src/opencl/notes.rs"),
+    ("warp", "src/opencl/codegen.rs"),
     ("matmul_mma", "src/ops/matmul/opencl.rs"),
     ("scan_mail", "src/ops/scan/opencl.rs"),
+    ("scan_group", "src/ops/scan/opencl.rs"),
+    ("scan_warp", "src/ops/scan/opencl.rs"),
     ("sort_sweep", "src/ops/sort/sweep.rs"),
     ("ladder", "examples/05_memory_spaces.rs"),
 ];

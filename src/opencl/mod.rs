@@ -5,6 +5,7 @@ mod discover;
 #[cfg(test)]
 mod kernels;
 pub(crate) mod launch;
+mod mail;
 mod memory;
 pub(crate) mod notes;
 mod partition;
@@ -60,6 +61,7 @@ pub(crate) struct ClDevice {
     streams: stream::Streams,
     watch: watch::Watch,
     pub notes: notes::Notes,
+    pub mail: mail::Mail,
 }
 
 /// What a trial says about what was tried.
@@ -126,6 +128,7 @@ impl ClDevice {
             streams: stream::Streams::default(),
             watch: watch::Watch::default(),
             notes: notes::Notes::default(),
+            mail: mail::Mail::default(),
         }
     }
 

@@ -27,6 +27,10 @@ use std::sync::Arc;
 #[cfg(feature = "opencl")]
 pub(crate) const SOURCE: &str = include_str!("../../cl/select.cl");
 
+/// Bytes that a work-item of a GPU loads at a time for its flags, which are as many or a multiple.
+#[cfg(feature = "opencl")]
+const VECTOR_BYTES: usize = 16;
+
 /// Flags that a task of the host takes.
 const PART: usize = 32 * 1024;
 
@@ -168,7 +172,8 @@ impl Op for Select<'_> {
         let shape = Shape::of(device);
         let order: Dims = (0..self.fused.shape.len()).collect();
         let nest = self.fused.nest(&order, None);
-        let point = Point { vector_bytes: 0, group: shape.group, ..device.point };
+        let vector_bytes = if shape.group > 1 { VECTOR_BYTES } else { 0 };
+        let point = Point { vector_bytes, group: shape.group, ..device.point };
         let mut input = codegen::Input::new(self.fused, &nest, point);
         let values_at = self.what.values().map_or(0, |values| values.layout.offset);
         input.wide |= self.n + values_at > i32::MAX as usize / 2;

@@ -17,15 +17,22 @@ use std::sync::Arc;
 
 /// The kernels' text.
 pub(crate) const SOURCE: &str = include_str!("../../../cl/scan.cl");
-const BY_MAIL: &str = include_str!("../../../cl/scan_mail.cl");
+const MAIL: &str = include_str!("../../../cl/scan_mail.cl");
+const BY_GROUP: &str = include_str!("../../../cl/scan_group.cl");
+const BY_WARP: &str = include_str!("../../../cl/scan_warp.cl");
 
 /// Bytes of local memory for a tile of rows: many groups have to fit into a compute unit, as those wait
 /// whose carry has not come.
 ///
-/// H200, a bare kernel with 256 work-items, 2^28 f32, GB/s, 15 / 23 / 31 elements each: 2786 / 3111 / 3236 with
-/// windows of 128 tiles, 31 / 39 / 47: 3412 / 3348 / 3349 with windows of 32. These bytes make 29 elements: with
-/// what else a group keeps, seven groups fit as they did there.
-const TILE_BYTES: usize = 30 << 10;
+/// H200, a bare kernel by warps with 256 work-items, 2^28 f32, GB/s, 23 / 29 / 31 / 39 / 47 elements each: 3223 /
+/// 3317 / 3376 / 3279 / 3346. These bytes make 31: with what else a group keeps, seven groups fit into a unit.
+const TILE_BYTES: usize = 31 << 10;
+
+/// Bytes of input that a compute unit has fetched into the cache before their tiles start, where warps look back.
+///
+/// H200 with 132 units, the same kernel, GB/s, 32 / 132 / 300 / 380 / 460 / 540 / 620 / 800 tiles ahead: 3371 / 3455 /
+/// 3678 / 3703 / 3716 / 3662 / 3552 / 3123; 3416 without.
+const AHEAD_BYTES: usize = 96 << 10;
 
 /// Bytes of the vectors in which tiles go through local memory.
 const VECTOR_BYTES: usize = 16;
@@ -41,6 +48,9 @@ const IN_FLIGHT: usize = 1024;
 
 /// Polls before a group makes itself what it waits for: about a millisecond.
 const SPINS: u32 = 1 << 11;
+
+/// Tiles whose totals are posted together, where warps look back: `CLAN_BLOCK`.
+const BLOCK: usize = 32;
 
 /// How tiles lie, for one type and one device.
 #[derive(Clone, Copy, Debug)]
@@ -115,9 +125,27 @@ pub(super) enum Way {
     /// As is best on the device.
     Best,
     /// By mail; after this many polls without, a group helps itself. With `mute` some groups never post.
-    Mail { spins: u32, mute: bool },
+    Mail { by: By, spins: u32, mute: bool },
     /// A group walks over a span.
     Spans,
+}
+
+/// Who looks back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Group,
+    /// 32 work-items that go together, along rows.
+    Warp,
+}
+
+impl By {
+    /// Whether it can be for rows, or else columns, in groups of `group`.
+    pub fn suits(self, device: &ClDevice, rows: bool, group: usize) -> bool {
+        match self {
+            By::Group => true,
+            By::Warp => rows && device.takes_ptx() && group.is_multiple_of(32),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -126,40 +154,44 @@ thread_local! {
     pub(super) static FORCED: std::cell::Cell<Option<Way>> = const { std::cell::Cell::new(None) };
 }
 
-/// Gives the mail, where it went by mail.
-pub(super) fn launch(
-    scanning: Scanning<'_>,
-    device: &ClDevice,
-    way: Way,
-) -> Result<Option<DeviceArray<u64>>> {
+/// Gives the number of tiles that groups made for others, where mail was asked for.
+pub(super) fn launch(scanning: Scanning<'_>, device: &ClDevice, way: Way) -> Result<Option<u32>> {
     let word = scanning.dtype.compute().size();
     let shape = Shape::of(device, scanning.block, word);
     let chains = Chains::of(scanning.block, &shape);
     let nest = scanning.fused.nest(&scanning.order(), None);
     #[cfg(test)]
     let way = FORCED.get().unwrap_or(way);
+    let tried = way != Way::Best;
     let way = match way {
-        Way::Best if chains.tiles > 2 && mail_works(&scanning.out.device, device) => {
-            Way::Mail { spins: SPINS, mute: false }
+        Way::Best if chains.tiles > 2 => {
+            let suits = |by: &By| by.suits(device, shape.columns == 1, shape.group);
+            let mut ways = [By::Warp, By::Group].into_iter().filter(suits);
+            ways.find(|by| mail_works(&scanning.out.device, device, *by))
+                .map_or(Way::Spans, |by| Way::Mail { by, spins: SPINS, mute: false })
         }
         Way::Best => Way::Spans,
         way => way,
     };
     let call = Call { scanning, device, shape, chains, nest: &nest };
     match way {
-        Way::Mail { spins, mute } => call.by_mail(spins, mute).map(Some),
+        Way::Mail { by, spins, mute } => call.by_mail(by, spins, mute, tried),
         _ => call.by_spans().map(|()| None),
     }
 }
 
 /// Whether groups hear of each other in time, tried once a device: where they do not the result is
 /// right as well, but slow.
-fn mail_works(device: &Device, cl: &ClDevice) -> bool {
+fn mail_works(device: &Device, cl: &ClDevice, by: By) -> bool {
     // Processors run few groups at a time: spans are as good, also where a test gives them kernels of GPUs.
     if cl.info.kind != DeviceKind::Gpu {
         return false;
     }
-    cl.probe("scan by mail", || try_mail(device, cl, Way::Mail { spins: SPINS, mute: false }))
+    let name = match by {
+        By::Group => "scan by mail",
+        By::Warp => "scan by mail of warps",
+    };
+    cl.probe(name, || try_mail(device, cl, Way::Mail { by, spins: SPINS, mute: false }))
 }
 
 /// Scans the numbers 0, 1, 2, ….
@@ -179,13 +211,12 @@ fn try_mail(device: &Device, cl: &ClDevice, way: Way) -> Result<Verdict> {
         out: &mut out,
         dtype: DType::U64,
     };
-    let mail = launch(scanning, cl, way)?;
+    let late = launch(scanning, cl, way)?;
     let sums = DeviceArray::<u64>::of_buffer(out, n).to_vec()?;
     if sums.iter().zip(0u64..).any(|(&sum, k)| sum != k * (k + 1) / 2) {
         return Ok(Verdict::Wrong);
     }
-    let late = mail.map(|mail| mail.slice(ndarray::s![1..2])?.to_vec()).transpose()?;
-    Ok(Verdict::with_late(late.map_or(0, |late| late[0] as u32)))
+    Ok(Verdict::with_late(late.unwrap_or(0)))
 }
 
 struct Call<'a> {
@@ -215,13 +246,19 @@ impl Call<'_> {
         u8::from(inner == 1 && outer > 1) | u8::from(self.scanning.flags.is_some()) << 1
     }
 
-    fn program(&self, input: &codegen::Input<'_>, mail: bool, mute: bool) -> Result<Arc<Program>> {
+    fn program(
+        &self,
+        input: &codegen::Input<'_>,
+        mail: Option<By>,
+        mute: bool,
+    ) -> Result<Arc<Program>> {
         let Scanning { op, join, dtype, before, .. } = &self.scanning;
         let Shape { group, each, columns, depth } = self.shape;
         let heads = self.heads();
         let exclusive = before.is_some();
         let mut key = vec![*dtype as u8, heads, each as u8, columns as u8, depth as u8];
-        key.extend([u8::from(mail), u8::from(mute), u8::from(exclusive), group as u8]);
+        let by = mail.map_or(0, |by| 1 + by as u8);
+        key.extend([by, u8::from(mute), u8::from(exclusive)]);
         key.extend((group as u16).to_le_bytes());
         input.key(&mut key);
         match join {
@@ -251,7 +288,19 @@ impl Call<'_> {
             ] {
                 text += if wanted { define } else { "" };
             }
-            text + SOURCE + if mail { BY_MAIL } else { "" }
+            let parts: &[&str] = match mail {
+                None => &[SOURCE],
+                Some(By::Group) => &[SOURCE, MAIL, BY_GROUP],
+                Some(By::Warp) => &[
+                    &codegen::streaming(*dtype, input.vec),
+                    codegen::WARP,
+                    &input.fetches(),
+                    SOURCE,
+                    MAIL,
+                    BY_WARP,
+                ],
+            };
+            text + &parts.concat()
         })
     }
 
@@ -266,34 +315,52 @@ impl Call<'_> {
             .try_for_each(|v| codegen::bind_index(launch, v, wide))
     }
 
-    fn by_mail(self, spins: u32, mute: bool) -> Result<DeviceArray<u64>> {
+    /// Gives the number of tiles that groups made for others, where it was tried.
+    fn by_mail(self, by: By, spins: u32, mute: bool, tried: bool) -> Result<Option<u32>> {
         let Chains { chains, tiles, .. } = self.chains;
         let Scanning { op, dtype, out, .. } = &self.scanning;
         let input = self.input();
-        let program = self.program(&input, true, mute)?;
+        let program = self.program(&input, Some(by), mute)?;
         let halves = dtype.compute().size().div_ceil(4);
-        let slots = halves * (1 + parts(self.scanning.join, *dtype));
-        let words = tiles * chains * self.shape.columns * slots + 2;
-        let mail = DeviceArray::<u64>::zeros(&out.device, words)?;
+        let carry = halves * parts(self.scanning.join, *dtype);
+        let words = 2 + match by {
+            By::Group => tiles * chains * self.shape.columns * (halves + carry),
+            By::Warp => tiles * halves + (tiles / BLOCK + 1) * (halves + carry),
+        };
+        let (mail, number) = match by {
+            By::Warp if !tried => self.device.mail.take(&out.device, words)?,
+            _ => (DeviceArray::<u64>::zeros(&out.device, words)?.raw()?.buffer.clone(), 1),
+        };
         let none = Buffer::new(&out.device, 0)?;
         let mut launch = Launch::new(self.device, &program, op, "scan")?;
         launch.output(out)?;
-        launch.output(&mail.raw()?.buffer)?;
+        launch.output(&mail)?;
         self.sizes(&mut launch, &none, input.wide)?;
         launch.value(spins)?;
         self.bind_identity(&mut launch)?;
+        if by == By::Warp {
+            launch.value(number)?;
+            let bytes = AHEAD_BYTES * self.device.info.compute_units;
+            let ahead = bytes / (self.shape.tile() * input.fetched_bytes()).max(1);
+            codegen::bind_index(&mut launch, ahead.min(tiles), input.wide)?;
+        }
         input.bind(&mut launch)?;
         // SAFETY: the arguments follow the kernel's parameters; there is a group for each tile, and
         // tiles end where the sizes say.
         unsafe { launch.run([tiles * chains, 1, 1], [self.shape.group, 1, 1])? };
-        Ok(mail)
+        if !tried {
+            return Ok(None);
+        }
+        let mut late = [0; 4];
+        mail.download(8, &mut late)?;
+        Ok(Some(u32::from_ne_bytes(late)))
     }
 
     fn by_spans(self) -> Result<()> {
         let Chains { chains, tiles, .. } = self.chains;
         let Scanning { op, dtype, out, .. } = &self.scanning;
         let input = self.input();
-        let program = self.program(&input, false, false)?;
+        let program = self.program(&input, None, false)?;
         // Enough groups to fill the device; where loops have to be short, short spans: a tile has some
         // ten loops over elements.
         let wanted = (self.device.point.groups / chains).clamp(1, tiles.div_ceil(2));

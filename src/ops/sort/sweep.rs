@@ -171,6 +171,7 @@ fn program(
             format!(
                 "#define CLAN_EACH {each}\n#define CLAN_WIDEST {widest}\n#define CLAN_PASSES_AT_ONCE {at_once}\n{mute}"
             ),
+            codegen::WARP.to_string(),
             SOURCE.to_string(),
         ]
         .concat()
