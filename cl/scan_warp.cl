@@ -136,9 +136,9 @@ static inline void clan_look_back(const clan_mail mail, const clan_ix tile, cons
 }
 
 // `letters`: nothing, the number of tiles made for others, then the mail, in which nobody wrote `launch` before.
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void scan(__global clan_out_t* restrict out, clan_letter* letters, CLAN_SIZE_PARAMS, const clan_ix chains,
-          const clan_ix tiles, const uint spins, const clan_word identity, const uint launch, const clan_ix ahead
+// The group's size is not required: a limit of registers would not count.
+__kernel void scan(__global clan_out_t* restrict out, clan_letter* letters, CLAN_SIZE_PARAMS, const clan_ix chains,
+                   const clan_ix tiles, const uint spins, const clan_word identity, const uint launch, const clan_ix ahead
           CLAN_PARAMS) {
   __local clan_word buffer[CLAN_BUFFER] CLAN_ALIGNED;
   __local clan_word word[CLAN_WORDS_OF_GROUP];

@@ -84,7 +84,7 @@ impl Programs {
         keep: bool,
     ) -> Result<Arc<Program>> {
         let runtime = device.runtime()?;
-        let options = options(device);
+        let options = options(device, source);
         let identity = format!(
             "clan {}\0{}\0{}\0{}\0{}\0{options}\0{source}",
             env!("CARGO_PKG_VERSION"),
@@ -151,15 +151,27 @@ impl Programs {
     }
 }
 
-/// Compiler options: the language that every driver knows, and exact division where it exists.
-fn options(device: &ClDevice) -> String {
+/// What a text begins with that says how many registers a work-item may have, so that more groups fit into a
+/// compute unit. NVIDIA's compiler heeds it for kernels whose group size is not required.
+const REGISTERS: &str = "// registers: ";
+
+/// The line that says so.
+pub(crate) fn registers(most: usize) -> String {
+    format!("{REGISTERS}{most}\n")
+}
+
+/// Compiler options: the language that every driver knows, exact division where it exists, and what the text says.
+fn options(device: &ClDevice, source: &str) -> String {
     let exact =
         if device.info.exact_division { " -cl-fp32-correctly-rounded-divide-sqrt" } else { "" };
     let twin = match device.twin {
         0 => String::new(),
         k => format!(" -DCLAN_TWIN={k}"),
     };
-    format!("-cl-std=CL1.2{exact}{twin}")
+    let registers = source.strip_prefix(REGISTERS).filter(|_| device.takes_ptx());
+    let registers = registers.and_then(|text| text.lines().next());
+    let registers = registers.map_or(String::new(), |n| format!(" -cl-nv-maxrregcount={n}"));
+    format!("-cl-std=CL1.2{exact}{twin}{registers}")
 }
 
 impl Program {
