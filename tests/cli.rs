@@ -139,6 +139,20 @@ fn absurd_sizes_are_refused() {
 fn unknown_families_are_refused_with_the_list() {
     let out = run(&["bench", "--device", "host", "--only", "map,nonsense"]);
     refused(&out, &["nonsense", "map", "reduce", "conv2d", "photo", "transpose"]);
+    let out = run(&["verify", "--device", "host", "--only", "scan,nonsense"]);
+    refused(&out, &["nonsense", "map", "scan", "groupby", "transpose"]);
+}
+
+#[test]
+fn a_part_of_the_table_is_verified() {
+    let out = run(&["verify", "--device", "host", "--only", "select, sum", "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
+    let cases = clan::verify::cases();
+    let wanted = cases.iter().filter(|case| case.family == "select" || case.op == "sum").count();
+    assert!(0 < wanted && wanted < cases.len());
+    assert_eq!(report["passed"], wanted);
+    assert_eq!(report["failed"], 0);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(crate) struct ClDevice {
     /// Names the driver in the keys of the disk cache.
     pub platform_version: String,
     pub point: Point,
+    /// Whether the cache that all units share has room for a few hundred KiB a unit.
+    pub large_cache: bool,
     runtime: OnceLock<Result<Runtime>>,
     pool: Pool<ClBlock>,
     /// Once set, large blocks are made so that other devices can reach them.
@@ -112,6 +114,7 @@ impl ClDevice {
             maker,
             platform_version,
             point: Point::of(info, launch_kind, maker),
+            large_cache: point::large_cache(id, maker),
             runtime: OnceLock::new(),
             // A GPU's memory has no other use while the program runs, so all of it may be kept; a
             // CPU's memory belongs to others.

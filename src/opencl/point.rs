@@ -2,6 +2,7 @@
 
 use super::ClDevice;
 use crate::device::{DeviceInfo, DeviceKind};
+use ocl::core::{self, DeviceId};
 
 /// Who made a device, as far as defaults differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,26 @@ impl Maker {
             () if names.contains("intel") => Maker::Intel,
             () => Maker::Other,
         }
+    }
+}
+
+/// Whether the cache that all compute units share has room for a few hundred KiB a unit, by NVIDIA's compute
+/// capability, where the device tells it: 8.0 has 40 MB for 108 units, those from 8.9 on 24 MB for 24 or more, and
+/// the others 6 MB for up to 82 (NVIDIA's architecture whitepapers). OpenCL's `GLOBAL_MEM_CACHE_SIZE` is that of all
+/// units' own caches: 4.1 MiB on an H200 whose units share 50 MB.
+pub(super) fn large_cache(id: DeviceId, maker: Maker) -> bool {
+    let ask = |what: u32| {
+        let bytes = core::get_device_info_raw(id, what).ok()?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    // CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV and MINOR_NV, of cl_nv_device_attribute_query.
+    let capability = [0x4000, 0x4001];
+    if maker != Maker::Nvidia {
+        return false;
+    }
+    match capability.map(ask) {
+        [Some(major), Some(minor)] => (major, minor) == (8, 0) || (major, minor) >= (8, 9),
+        _ => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod devices;
+mod only;
 mod output;
 #[cfg(feature = "opencl")]
 mod tune;

@@ -1,5 +1,6 @@
 //! `clan verify`: does every device compute what is documented?
 
+use crate::only::{self, Only};
 use crate::output::{self, Outcome};
 use clan::verify;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,25 +16,54 @@ use serde_json::json;
 Examples:
   clan verify
   clan verify --device pocl:1
+  clan verify --only scan,sort,matmul
   clan verify --json | jq '.failures[] | .op'
 
-Exits with 1 when anything failed, with 2 when there is no such device.")]
+Exits with 1 when anything failed, with 2 when there is no such device or name.")]
 pub struct Args {
     /// Only this device: an index, "host", "gpu", or a part of a name, as in pocl:1. Default: all.
     #[arg(long, short)]
     device: Option<String>,
+    /// Only these families or operations, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", help = only_help())]
+    only: Vec<String>,
     /// Write one JSON object to stdout: {"passed", "failed", "skipped", "failures": […]}.
     #[arg(long)]
     json: bool,
 }
 
+/// Families and their operations.
+fn families() -> Vec<(&'static str, Vec<String>)> {
+    let mut families: Vec<(&'static str, Vec<String>)> = Vec::new();
+    for case in verify::cases() {
+        let at = families.iter().position(|(family, _)| *family == case.family);
+        let at = at.unwrap_or_else(|| {
+            families.push((case.family, Vec::new()));
+            families.len() - 1
+        });
+        let ops = &mut families[at].1;
+        if !ops.contains(&case.op) {
+            ops.push(case.op);
+        }
+    }
+    families
+}
+
+fn only_help() -> String {
+    only::help(&families())
+}
+
 pub fn run(args: &Args) -> Outcome {
+    let only = Only::new(&args.only, &families())?;
     let devices = output::chosen(args.device.as_deref())?;
     let mut reports = Vec::new();
     let mut table = output::table(&["", "device", "passed", "failed", "skipped"]);
     for device in &devices {
         let title = output::title(device);
-        let report = with_progress(args.json, &title, |progress| verify::run(device, progress));
+        let wanted = |case: &verify::Case| only.wants(case.family, &case.op);
+        let report = with_progress(args.json, &title, |progress| {
+            verify::run_where(device, wanted, progress)
+        });
         table.add_row([
             device.index().to_string(),
             title.clone(),

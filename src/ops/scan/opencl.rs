@@ -365,7 +365,8 @@ impl Call<'_> {
         self.bind_identity(&mut launch)?;
         if by == By::Warp {
             launch.value(number)?;
-            let bytes = AHEAD_BYTES * self.device.info.compute_units;
+            let units = if self.device.large_cache { self.device.info.compute_units } else { 0 };
+            let bytes = AHEAD_BYTES * units;
             let ahead = bytes / (self.shape.tile() * input.fetched_bytes()).max(1);
             codegen::bind_index(&mut launch, ahead.min(tiles), input.wide)?;
         }

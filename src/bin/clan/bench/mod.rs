@@ -29,6 +29,7 @@ mod sparse;
 mod stencil;
 mod timing;
 
+use crate::only::{self, Only};
 use crate::output::{self, Failure, Outcome};
 use clan::{DType, Device};
 use data::Data;
@@ -117,19 +118,21 @@ const FAMILIES: &[&Family] = &[
     &digits::FAMILY,
 ];
 
+/// Families and their operations.
+fn families() -> Vec<(&'static str, Vec<String>)> {
+    let ops = |f: &Family| f.ops.iter().map(ToString::to_string).collect();
+    FAMILIES.iter().map(|f| (f.name, ops(f))).collect()
+}
+
 fn only_help() -> String {
-    let names: Vec<&str> = FAMILIES.iter().map(|f| f.name).collect();
-    format!(
-        "Only these families, or single operations of them, separated by commas. Families: {}",
-        names.join(", ")
-    )
+    only::help(&families())
 }
 
 pub fn run(args: &Args) -> Outcome {
     if let Some(What::Group(args)) = &args.what {
         return group::run(args);
     }
-    let only = Only::new(&args.only)?;
+    let only = Only::new(&args.only, &families())?;
     let devices = output::chosen(args.device.as_deref())?;
     // Every size is looked at before anything is measured.
     let sizes =
@@ -164,38 +167,6 @@ fn progress(hidden: bool) -> ProgressBar {
     bar.set_style(ProgressStyle::default_spinner());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
-}
-
-/// What `--only` asks for.
-struct Only(Vec<String>);
-
-impl Only {
-    fn new(names: &[String]) -> Result<Only, Failure> {
-        let names: Vec<String> =
-            names.iter().map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
-        for name in &names {
-            let known = FAMILIES.iter().any(|f| f.name == name || f.ops.contains(&name.as_str()));
-            if !known {
-                let list: Vec<String> = FAMILIES
-                    .iter()
-                    .map(|f| format!("  {}: {}", f.name, f.ops.join(", ")))
-                    .collect();
-                return Err(Failure::Usage(format!(
-                    "--only {name}: there is no such family or operation; there are\n{}",
-                    list.join("\n")
-                )));
-            }
-        }
-        Ok(Only(names))
-    }
-
-    fn wants(&self, family: &Family, op: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|n| n == family.name || n == op)
-    }
-
-    fn wants_any(&self, family: &Family) -> bool {
-        family.ops.iter().any(|op| self.wants(family, op))
-    }
 }
 
 /// One measured case.
@@ -295,7 +266,7 @@ impl Session {
         }
         let data = self.data.take().unwrap_or_else(|| Data::new(n));
         for family in FAMILIES {
-            if !self.only.wants_any(family) {
+            if !family.ops.iter().any(|op| self.only.wants(family.name, op)) {
                 continue;
             }
             let mut bench = Bench { session: self, family, device, limits: &limits, data: &data };
@@ -370,7 +341,7 @@ impl Bench<'_> {
     /// Whether the row is asked for; families use it to make no inputs in vain.
     pub fn wants(&self, op: &str) -> bool {
         debug_assert!(self.family.ops.contains(&op), "{op} is missing in its family's list");
-        self.session.only.wants(self.family, op)
+        self.session.only.wants(self.family.name, op)
     }
 
     /// Checks the answer of `run`, then times it.
