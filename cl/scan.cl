@@ -10,7 +10,7 @@
 // and output, touched once, coalesced, and the totals of spans; constant: not used.
 //
 // `scan_sums` makes the total of every span of tiles, `scan_spans` starts each span with the totals before
-// it. `scan_mail.cl` and what comes after it have the way by which groups hear of each other.
+// it; `scan_lanes.cl` has the same for CPUs. `scan_mail.cl` and what comes after it have the way by which groups hear of each other.
 #ifndef CLAN_PARAMS
 typedef float clan_t;
 typedef float clan_out_t;
@@ -31,6 +31,9 @@ typedef float clan_word;
 #endif
 #ifndef CLAN_COLS
 #define CLAN_COLS 1 // columns side by side in a tile; a power of two
+#endif
+#ifndef CLAN_LANES
+#define CLAN_LANES 1 // runs of CLAN_EACH elements that a lone work-item follows side by side: scan_lanes.cl
 #endif
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both
@@ -61,7 +64,7 @@ typedef float clan_word;
 #define CLAN_UNROLLED _Pragma("unroll")
 #endif
 #define CLAN_DOWN (CLAN_GROUP / CLAN_COLS) // work-items that share a column
-#define CLAN_TILE (CLAN_DOWN * CLAN_EACH)  // elements of a tile along the axis
+#define CLAN_TILE (CLAN_DOWN * CLAN_EACH * CLAN_LANES) // elements of a tile along the axis
 #if CLAN_COLS == 1 && CLAN_GROUP > 1
 #define CLAN_PARKED // the tile is in local memory, the elements of a work-item side by side
 #define CLAN_BUFFER CLAN_TILE
@@ -386,6 +389,7 @@ CLAN_UNROLLED
 #endif
 }
 
+#if CLAN_LANES == 1
 // Group g has span g / chains of chain g % chains: tiles from `each * span` on. `sums` and `cuts` have
 // the total of every span since its last head, and whether it has one.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
@@ -444,3 +448,4 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 }
+#endif

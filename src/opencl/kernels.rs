@@ -297,6 +297,7 @@ const SHARED: &[(&str, &str)] = &[
     ("index", "src/opencl/notes.rs"),
     ("warp", "src/opencl/codegen.rs"),
     ("matmul_mma", "src/ops/matmul/opencl.rs"),
+    ("scan_lanes", "src/ops/scan/opencl.rs"),
     ("scan_mail", "src/ops/scan/opencl.rs"),
     ("scan_group", "src/ops/scan/opencl.rs"),
     ("scan_warp", "src/ops/scan/opencl.rs"),

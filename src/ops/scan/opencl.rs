@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 /// The kernels' text.
 pub(crate) const SOURCE: &str = include_str!("../../../cl/scan.cl");
+const LANES_SOURCE: &str = include_str!("../../../cl/scan_lanes.cl");
 const MAIL: &str = include_str!("../../../cl/scan_mail.cl");
 const BY_GROUP: &str = include_str!("../../../cl/scan_group.cl");
 const BY_WARP: &str = include_str!("../../../cl/scan_warp.cl");
@@ -59,6 +60,9 @@ const SPINS: u32 = 1 << 11;
 /// Tiles whose totals are posted together, where warps look back: `CLAN_BLOCK`.
 const BLOCK: usize = 32;
 
+/// Runs that a CPU follows side by side along a single row: enough to hide the latency of a sum.
+const LANES: usize = 8;
+
 /// How tiles lie, for one type and one device.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
@@ -69,6 +73,8 @@ struct Shape {
     columns: usize,
     /// Tiles that a work-item looks at when it looks back.
     depth: usize,
+    /// Runs of `each` elements that a lone work-item follows.
+    lanes: usize,
 }
 
 impl Shape {
@@ -77,7 +83,7 @@ impl Shape {
         let Block { inner, .. } = block;
         if device.launch_kind == DeviceKind::Cpu {
             let columns = if inner > 1 { inner.next_power_of_two().min(16) } else { 1 };
-            return Shape { group: columns, each: 32, columns, depth: 1 };
+            return Shape { group: columns, each: 32, columns, depth: 1, lanes: 1 };
         }
         let group = device.point.group;
         if inner > 1 {
@@ -89,12 +95,12 @@ impl Shape {
             // A word of local memory for each tile seen and each column; half of it is for others.
             let room = device.local_bytes() as usize / 2 / (group * word);
             let depth = (window * columns / group).clamp(1, room.clamp(1, 16));
-            return Shape { group, each, columns, depth };
+            return Shape { group, each, columns, depth, lanes: 1 };
         }
         let room = TILE_BYTES.min(device.local_bytes() as usize * 3 / 4);
         // A bit for the head of each.
         let each = odd((room / (group * word)).min(31));
-        Shape { group, each, columns: 1, depth: 1 }
+        Shape { group, each, columns: 1, depth: 1, lanes: 1 }
     }
 
     /// The same for a single row by warps.
@@ -104,7 +110,7 @@ impl Shape {
 
     /// Elements of a tile along the axis.
     fn tile(&self) -> usize {
-        self.group / self.columns * self.each
+        self.group / self.columns * self.each * self.lanes
     }
 }
 
@@ -271,12 +277,12 @@ impl Call<'_> {
         limited: bool,
     ) -> Result<Arc<Program>> {
         let Scanning { op, join, dtype, before, .. } = &self.scanning;
-        let Shape { group, each, columns, depth } = self.shape;
+        let Shape { group, each, columns, depth, lanes } = self.shape;
         let heads = self.heads();
         let exclusive = before.is_some();
         let mut key = vec![*dtype as u8, heads, each as u8, columns as u8, depth as u8];
         let by = mail.map_or(0, |by| 1 + by as u8);
-        key.extend([by, u8::from(mute), u8::from(limited), u8::from(exclusive)]);
+        key.extend([by, u8::from(mute), u8::from(limited), u8::from(exclusive), lanes as u8]);
         key.extend((group as u16).to_le_bytes());
         input.key(&mut key);
         match join {
@@ -298,7 +304,7 @@ impl Call<'_> {
             text += &input.text();
             text += &types(join, *dtype, &combine(join, *dtype), input.vec);
             text += &format!(
-                "#define CLAN_EACH {each}\n#define CLAN_COLS {columns}\n#define CLAN_HEADS {heads}\n#define CLAN_DEPTH {depth}\n"
+                "#define CLAN_EACH {each}\n#define CLAN_COLS {columns}\n#define CLAN_HEADS {heads}\n#define CLAN_DEPTH {depth}\n#define CLAN_LANES {lanes}\n"
             );
             for (wanted, define) in [
                 (self.device.info.kind == DeviceKind::Cpu, "#define CLAN_ROLLED\n"),
@@ -308,6 +314,7 @@ impl Call<'_> {
                 text += if wanted { define } else { "" };
             }
             let parts: &[&str] = match mail {
+                None if lanes > 1 => &[SOURCE, LANES_SOURCE],
                 None => &[SOURCE],
                 Some(By::Group) => &[SOURCE, MAIL, BY_GROUP],
                 Some(By::Warp) => &[
@@ -382,7 +389,12 @@ impl Call<'_> {
         Ok(Some(u32::from_ne_bytes(late)))
     }
 
-    fn by_spans(self) -> Result<()> {
+    fn by_spans(mut self) -> Result<()> {
+        let Shape { group, columns, .. } = self.shape;
+        if group == 1 && columns == 1 && self.heads() == 0 {
+            self.shape.lanes = LANES;
+            self.chains = Chains::of(self.scanning.block, &self.shape);
+        }
         let Chains { chains, tiles, .. } = self.chains;
         let Scanning { op, dtype, out, .. } = &self.scanning;
         let input = self.input();
@@ -390,7 +402,7 @@ impl Call<'_> {
         // Enough groups to fill the device; where loops have to be short, short spans: a tile has some
         // ten loops over elements.
         let wanted = (self.device.point.groups / chains).clamp(1, tiles.div_ceil(2));
-        let most = (self.device.loop_rounds() / (self.shape.each * 10)).max(1);
+        let most = (self.device.loop_rounds() / (self.shape.each * self.shape.lanes * 10)).max(1);
         let each = tiles.div_ceil(wanted).min(most);
         let spans = tiles.div_ceil(each);
         let none = Buffer::new(&out.device, 0)?;
