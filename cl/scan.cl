@@ -10,7 +10,8 @@
 // and output, touched once, coalesced, and the totals of spans; constant: not used.
 //
 // `scan_sums` makes the total of every span of tiles, `scan_spans` starts each span with the totals before
-// it; `scan_lanes.cl` has the same for CPUs. `scan_mail.cl` and what comes after it have the way by which groups hear of each other.
+// it; `scan_lanes.cl` has the same for CPUs. `scan_mail.cl` and what comes after it have the way by which groups
+// hear of each other.
 #ifndef CLAN_PARAMS
 typedef float clan_t;
 typedef float clan_out_t;
@@ -270,8 +271,9 @@ typedef struct {
 #endif
 } clan_mine;
 
-// Loads a tile and joins every work-item's elements, and those of the group. In place of elements beyond the end come others of the input, for users' operators may not bear
-// all values. They are last: what they are joined to is not used.
+// Loads a tile and joins every work-item's elements, and those of the group. In place of elements beyond the
+// end come others of the input, for users' operators may not bear all values. They are last: what they are
+// joined to is not used.
 static inline clan_joined_t clan_load(clan_mine* m, const clan_ix tile, const clan_ix n, const clan_ix len,
                              __global const uchar* restrict flags, const clan_ix flags_at, __local clan_word* buffer,
                              __local clan_word* word, __local uchar* cut CLAN_PARAMS) {

@@ -10,7 +10,6 @@
 #endif
 #define CLAN_LAUNCH 1u // the memory is of this launch alone
 #define CLAN_SLOT_P CLAN_HALVES
-#define CLAN_SLOTS (CLAN_HALVES * (1 + CLAN_PARTS))
 
 // Posts a tile's total: as its carry, where nothing before it matters.
 static inline void clan_post_total(clan_letter* box, const clan_ix apart, const clan_word total,
@@ -61,7 +60,8 @@ CLAN_UNROLLED
         clan_letter* const box = boxes + (base - 1 - depth) * CLAN_COLS;
         clan_carry p;
         clan_word a;
-        const bool has_p = clan_take_carry(box + CLAN_SLOT_P * apart, apart, &p, CLAN_LAUNCH), has_a = clan_take_word(box, apart, &a) != 0;
+        const bool has_p = clan_take_carry(box + CLAN_SLOT_P * apart, apart, &p, CLAN_LAUNCH);
+        const bool has_a = clan_take_word(box, apart, &a) != 0;
         if (has_p && depth < nearest_at) {
           nearest = p;
           nearest_at = depth;

@@ -16,8 +16,7 @@ static inline void clan_lane_totals(clan_word* total, const clan_ix from CLAN_PA
   }
 }
 
-// The carry after the tile from `from` on: after `carry`, if there is one. What a last part of a tile makes
-// nobody needs.
+// The carry after a tile, from the totals of its runs and, if it has one, the carry before it.
 static inline clan_carry clan_lane_carry(clan_carry carry, const bool has, const clan_word* total) {
   clan_word all = total[0];
   for (uint l = 1; l < CLAN_LANES; l++) all = clan_join(all, total[l]);
@@ -61,8 +60,9 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
     uint lanes = CLAN_LANES, count = CLAN_EACH;
     clan_carry after = carry;
     if (from + CLAN_TILE <= n) {
-      clan_word total[CLAN_LANES], before = total[0];
+      clan_word total[CLAN_LANES];
       clan_lane_totals(total, from CLAN_ARGS);
+      clan_word before = total[0];
       // What comes before each run; before the first of all nothing does.
       for (uint l = 0; l < CLAN_LANES; l++) {
         so_far[l] = l == 0 ? clan_whole(carry) : has ? clan_after(carry, before) : before;

@@ -1,6 +1,6 @@
 // warp: what 32 work-items that go together can tell each other, in NVIDIA's assembly. Comes before a family's file.
 //
-// All 32 have to come to each of these.
+// All 32 have to come to what they tell each other by; to `clan_any` the whole group.
 //
 // private: what they tell each other; local, global and constant: not used.
 #define CLAN_WARPS (CLAN_GROUP / 32)

@@ -5,7 +5,8 @@
 //! - `CLAN_PARAMS`, `CLAN_ARGS`: the expression's kernel parameters, and the same as arguments;
 //! - `clan_at(i CLAN_ARGS)`: element `i` in the order of the nest, in the compute type `clan_t`;
 //! - for an epilogue `clan_at(i, p CLAN_ARGS)`, where `p` is the element computed so far;
-//! - `clan_vec(i, v CLAN_ARGS)`: elements `i .. i + CLAN_VEC` where the leaves are contiguous.
+//! - `clan_vec(i, v CLAN_ARGS)`: elements `i .. i + CLAN_VEC` where the leaves are contiguous;
+//! - for those who ask, `clan_fetch(i CLAN_ARGS)`: their memory into the cache.
 //!
 //! The text depends on the expression's form and the class of its layouts (strides 0, 1 or any),
 //! never on lengths, strides or constants: those are arguments.

@@ -447,6 +447,7 @@ impl Backend for ClDevice {
 
     fn trim(&self) {
         self.trim_streams();
+        self.mail.forget();
         self.release_cache();
     }
 

@@ -3,23 +3,30 @@
 use super::oracle::{Rng, Sample, Wide};
 use super::{Group, Outcome, each_type, seed};
 use crate::array::DeviceArray;
-use crate::device::Device;
+use crate::device::{Device, DeviceKind};
 use crate::error::Result;
 use crate::ops::scan::Scan;
 use crate::{DType, Number};
 use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, IxDyn};
 
-/// An array and the axis it is scanned along: short rows, long ones, columns, few and many.
-const SHAPES: [(&[usize], usize); 7] = [
-    (&[1], 0),
-    (&[70_001], 0),
-    (&[300, 7], 1),
-    (&[3, 10_000], 1),
-    (&[2500, 3], 0),
-    (&[9000, 2], 0),
-    (&[2, 300, 70], 1),
-];
+/// An array, the axis it is scanned along, whether exclusively, and whether in segments: short rows, long
+/// ones, columns, few and many.
+fn shapes(device: &Device) -> [(Vec<usize>, usize, bool, bool); 9] {
+    // On GPUs totals of tiles go together by 32, and several such blocks are wanted.
+    let long = if device.kind() == DeviceKind::Gpu { 600_011 } else { 30_011 };
+    [
+        (vec![1], 0, false, false),
+        (vec![70_001], 0, true, true),
+        (vec![300, 7], 1, false, false),
+        (vec![3, 10_000], 1, true, false),
+        (vec![2500, 3], 0, false, true),
+        (vec![9000, 2], 0, true, false),
+        (vec![2, 300, 70], 1, false, false),
+        (vec![long], 0, false, false),
+        (vec![long], 0, true, false),
+    ]
+}
 
 type Checked = std::result::Result<(), String>;
 
@@ -163,13 +170,12 @@ fn check<T: Sample, U: Sample>(
     value: fn(&mut Rng) -> T,
     join: fn(Wide, Wide) -> Wide,
 ) -> Result<Checked> {
-    for (k, (shape, axis)) in SHAPES.into_iter().enumerate() {
-        let values = ArrayD::from_shape_simple_fn(IxDyn(shape), || value(rng));
+    for (shape, axis, exclusive, segments) in shapes(device) {
+        let values = ArrayD::from_shape_simple_fn(IxDyn(&shape), || value(rng));
         let x = DeviceArray::from_ndarray(device, &values)?;
-        // Half of the shapes exclusive, and half in segments.
-        let segments = k % 3 == 1;
-        let starts = ArrayD::from_shape_simple_fn(IxDyn(shape), || segments && rng.below(900) == 0);
-        let before = (k % 2 == 1).then_some(identity);
+        let starts =
+            ArrayD::from_shape_simple_fn(IxDyn(&shape), || segments && rng.below(900) == 0);
+        let before = exclusive.then_some(identity);
         let mut scan = x.scan(Axis(axis));
         if segments {
             scan = scan.segments(&DeviceArray::from_ndarray(device, &starts)?);

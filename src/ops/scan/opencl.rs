@@ -57,7 +57,7 @@ const IN_FLIGHT: usize = 1024;
 /// Polls before a group makes itself what it waits for: about a millisecond.
 const SPINS: u32 = 1 << 11;
 
-/// Tiles whose totals are posted together, where warps look back: `CLAN_BLOCK`.
+/// Tiles whose totals are posted together as well, where warps look back: `CLAN_BLOCK`.
 const BLOCK: usize = 32;
 
 /// Runs that a CPU follows side by side along a single row: enough to hide the latency of a sum.
@@ -360,7 +360,7 @@ impl Call<'_> {
             By::Warp => tiles * halves + (tiles / BLOCK + 1) * (halves + carry),
         };
         let (mail, number) = match by {
-            By::Warp if !tried => self.device.mail.take(&out.device, words)?,
+            By::Warp if !tried => self.device.mail.take(self.device, &out.device, words)?,
             _ => (DeviceArray::<u64>::zeros(&out.device, words)?.raw()?.buffer.clone(), 1),
         };
         let none = Buffer::new(&out.device, 0)?;

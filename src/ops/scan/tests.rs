@@ -22,9 +22,10 @@ fn ways(device: &Device, rows: bool) -> Vec<Way> {
         eprintln!("skipped: no mail on {device}, whose driver does atomics wrongly");
         return ways;
     }
+    // So it did before `scan_group.cl` was a file of its own; 3.1 runs it.
     if !rows
         && device.to_string().contains("Portable Computing Language")
-        && device.info().driver.starts_with('5')
+        && device.info().driver.starts_with("5.0")
     {
         eprintln!(
             "skipped: no mail down columns on {device}, where PoCL 5.0 crashes in the kernel"
@@ -187,5 +188,45 @@ fn rows_of_a_matrix() {
             let wrong = got.iter().zip(&want).position(|(a, b)| a != b);
             assert_eq!(wrong, None, "{way:?} on {device}");
         }
+    }
+}
+
+/// Launches share the memory in which groups leave word for each other.
+#[test]
+fn threads_that_scan_at_a_time() {
+    for device in devices() {
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let device = &device;
+                scope.spawn(move || {
+                    // Shorter and longer in turns, of words of four and eight bytes.
+                    for round in 0..6 {
+                        let n = 40_000 + (round * 5 + thread * 3) % 7 * 90_000;
+                        let x: Vec<u32> = (0..n).map(|k| value(k + thread) as u32).collect();
+                        let mut sum = 0u64;
+                        let sums: Vec<u64> = x
+                            .iter()
+                            .map(|x| {
+                                sum += u64::from(*x);
+                                sum
+                            })
+                            .collect();
+                        let mut most = 0;
+                        let greatest: Vec<u32> = x
+                            .iter()
+                            .map(|x| {
+                                most = most.max(*x);
+                                most
+                            })
+                            .collect();
+                        let x = DeviceArray::from_slice(device, &x).unwrap();
+                        let got = x.cumsum(Axis(0)).unwrap().to_vec().unwrap();
+                        assert!(got == sums, "{n} sums on {device}");
+                        let got = x.scan(Axis(0)).max().unwrap().to_vec().unwrap();
+                        assert!(got == greatest, "{n} maxima on {device}");
+                    }
+                });
+            }
+        });
     }
 }
