@@ -62,7 +62,7 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// A buffer that the kernel writes; the caller owns it alone.
+    /// A buffer that the kernel writes; the caller owns it alone, or its other uses follow in the compute queue.
     pub fn output(&mut self, buffer: &'a Buffer) -> Result<()> {
         match &buffer.memory {
             Memory::Cl(block) => {
