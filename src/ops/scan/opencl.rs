@@ -23,13 +23,16 @@ const BY_GROUP: &str = include_str!("../../../cl/scan_group.cl");
 const BY_WARP: &str = include_str!("../../../cl/scan_warp.cl");
 
 /// Bytes of local memory for a tile of rows: many groups have to fit into a compute unit, as those wait
-/// whose carry has not come.
-///
-/// H200, a bare kernel by warps with 256 work-items, 2^28 f32, GB/s, 23 / 29 / 31 / 39 / 47 elements each: 3223 /
-/// 3317 / 3376 / 3279 / 3346. These bytes make 31: with what else a group keeps, seven groups fit into a unit.
-const TILE_BYTES: usize = 31 << 10;
+/// whose carry has not come. With what else a group keeps, two fit into 64 KiB.
+const TILE_BYTES: usize = 30 << 10;
 
-/// The same where warps look back along one row in words of four bytes, and registers that a work-item then may have.
+/// The same where warps look back, who keep less.
+///
+/// H200, a bare kernel with 256 work-items, 2^28 f32, GB/s, 23 / 29 / 31 / 39 / 47 elements each: 3223 / 3317 /
+/// 3376 / 3279 / 3346. These bytes make 31, and seven groups fit into a unit.
+const WARP_TILE_BYTES: usize = 31 << 10;
+
+/// The same along one row in words of four bytes, and registers that a work-item then may have.
 ///
 /// The shipped kernel, calls one after the other, 31 elements with 40 registers as compiled: 3405 to 3530 GB/s; 35 with
 /// 48: 3550; 35 held to 40, so that six groups fit as before: 3560 to 3636. 31 held to 32: 3440.
@@ -103,9 +106,11 @@ impl Shape {
         Shape { group, each, columns: 1, depth: 1, lanes: 1 }
     }
 
-    /// The same for a single row by warps.
-    fn of_row(self, word: usize) -> Shape {
-        Shape { each: odd(ROW_TILE_BYTES / (self.group * word)), ..self }
+    /// The same where warps look back; `one_row` of words of four bytes has no heads.
+    fn by_warps(self, one_row: bool, word: usize) -> Shape {
+        let most = if one_row { ROW_TILE_BYTES } else { WARP_TILE_BYTES };
+        let each = odd(most / (self.group * word));
+        Shape { each: if one_row { each } else { each.min(31) }, ..self }
     }
 
     /// Elements of a tile along the axis.
@@ -345,8 +350,8 @@ impl Call<'_> {
     fn by_mail(mut self, by: By, spins: u32, mute: bool, tried: bool) -> Result<Option<u32>> {
         let word = self.scanning.dtype.compute().size();
         let limited = by == By::Warp && self.heads() == 0 && word == 4;
-        if limited {
-            self.shape = self.shape.of_row(word);
+        if by == By::Warp {
+            self.shape = self.shape.by_warps(limited, word);
             self.chains = Chains::of(self.scanning.block, &self.shape);
         }
         let Chains { chains, tiles, .. } = self.chains;
