@@ -61,7 +61,7 @@ static inline bool clan_before_block(const clan_mail mail, const clan_ix block, 
     }
     const uint who = clan_who(known);
     // The nearest that is known: blocks after it are needed.
-    const uint near = who ? popcount((who & -who) - 1) : CLAN_BLOCK;
+    const uint near = clan_first_of(who);
     const uint lacking = clan_who(!come) & (near < CLAN_BLOCK ? (1u << near) - 1 : ~0u);
     if (lacking == 0 && who) {
       clan_carry a = clan_carry_from(after, near);
@@ -81,12 +81,12 @@ static inline bool clan_before_block(const clan_mail mail, const clan_ix block, 
       top -= CLAN_BLOCK;
       left = spins;
     } else {
-      const clan_ix other = top - 1 - popcount((lacking & -lacking) - 1);
+      const clan_ix other = top - 1 - clan_first_of(lacking);
       clan_word v = 0;
       uint cut = 0;
       const uint which = clan_take_block(mail, other, CLAN_BLOCK, &v, &cut);
       if (which) {
-        *missing = other * CLAN_BLOCK + popcount((which & -which) - 1);
+        *missing = other * CLAN_BLOCK + clan_first_of(which);
         return false;
       }
       if (lane == CLAN_BLOCK - 1) clan_post_word(mail.blocks + other, mail.apart, v, CLAN_TAG(mail.launch, cut));
@@ -111,7 +111,7 @@ static inline void clan_look_back(const clan_mail mail, const clan_ix tile, cons
     if (which == 0 || left == 0) break;
   }
   clan_carry carry = clan_first(0);
-  clan_ix missing = which ? block * CLAN_BLOCK + popcount((which & -which) - 1) : CLAN_NONE;
+  clan_ix missing = which ? block * CLAN_BLOCK + clan_first_of(which) : CLAN_NONE;
   if (which == 0) {
     const bool posts = place == CLAN_BLOCK - 1 && CLAN_POSTS(tile);
     const clan_word whole = clan_word_from(v, CLAN_BLOCK - 1), own = clan_word_from(v, (place - 1) % 32);

@@ -15,13 +15,16 @@ static inline uint clan_below(void) {
 // A barrier for the 32, and for what they keep in local memory.
 static inline void clan_together(void) { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 
-// Which of them say so.
+// Which of them say so, a bit each.
 static inline uint clan_who(const bool mine) {
   uint who;
   asm volatile("{ .reg .pred p; setp.ne.u32 p, %1, 0; vote.sync.ballot.b32 %0, p, 0xffffffff; }"
                : "=r"(who) : "r"((uint)mine));
   return who;
 }
+
+// The first of them; of none 32.
+static inline uint clan_first_of(const uint who) { return popcount((who & -who) - 1); }
 
 // What work-item `lane` of the 32 has.
 static inline uint clan_from(const uint x, const uint lane) {
