@@ -48,7 +48,7 @@ fn threads_share_devices_and_arrays() {
     }
 }
 
-/// Every thread sends the array around all devices.
+/// Every thread sends the array around all devices, and reads it after every step while others enqueue.
 #[test]
 fn threads_copy_between_devices() {
     support::opencl_devices();
@@ -59,16 +59,18 @@ fn threads_copy_between_devices() {
         for t in 0..4 {
             let (devices, home, data) = (&devices, &home, &data);
             scope.spawn(move || {
-                let mut x = home.clone();
-                for round in 0..2 * devices.len() {
-                    let next = &devices[(t + round) % devices.len()];
-                    x = x.to_device(next).unwrap();
-                    assert_eq!(x.device(), next);
-                    x += 1;
+                for _ in 0..20 {
+                    let mut x = home.clone();
+                    for round in 0..2 * devices.len() {
+                        let next = &devices[(t + round) % devices.len()];
+                        x = x.to_device(next).unwrap();
+                        assert_eq!(x.device(), next);
+                        x += 1;
+                        let added = round as u16 + 1;
+                        let want: Vec<u16> = data.iter().map(|v| v.wrapping_add(added)).collect();
+                        assert_eq!(x.to_vec().unwrap(), want, "{next}");
+                    }
                 }
-                let added = 2 * devices.len() as u16;
-                let want: Vec<u16> = data.iter().map(|v| v.wrapping_add(added)).collect();
-                assert_eq!(x.to_vec().unwrap(), want);
             });
         }
     });

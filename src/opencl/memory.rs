@@ -209,7 +209,7 @@ impl ClDevice {
         let mem = core::create_sub_buffer(&whole, MemFlags::new().read_write(), &part)
             .map_err(|e| failure("tune", "clCreateSubBuffer", &e))?;
         // An upload takes the other queue and would not wait for it.
-        core::finish(&runtime.compute).map_err(|e| failure("tune", "clFinish", &e))?;
+        runtime.finish_queue(&runtime.compute).map_err(|e| failure("tune", "clFinish", &e))?;
         crate::tune::guard::note(GuardedBlock { whole, band, bytes });
         Ok(Memory::Cl(ClBlock::new(mem, 0, None)))
     }
@@ -220,18 +220,18 @@ impl ClDevice {
         let read = |at: usize| {
             let mut band = vec![0; block.band];
             // SAFETY: the call blocks until `band` is filled, from a range inside the buffer.
-            unsafe {
+            let read = runtime.blocking(|block_now, event| unsafe {
                 core::enqueue_read_buffer(
                     &runtime.compute,
                     &block.whole,
-                    true,
+                    block_now,
                     at,
                     &mut band,
                     None::<&Event>,
-                    None::<&mut Event>,
+                    event,
                 )
-            }
-            .map_err(|e| failure("tune", "clEnqueueReadBuffer", &e))?;
+            });
+            read.map_err(|e| failure("tune", "clEnqueueReadBuffer", &e))?;
             Ok(band)
         };
         Ok([read(0)?, read(block.band + block.bytes)?])
@@ -301,17 +301,17 @@ impl ClDevice {
             false => (&runtime.transfer, runtime.event_after(written)?),
         };
         // SAFETY: the call blocks until `dst` is filled; the range is inside the block.
-        let done = unsafe {
+        let done = runtime.blocking(|block_now, event| unsafe {
             core::enqueue_read_buffer(
                 queue,
                 &block.mem,
-                true,
+                block_now,
                 offset,
                 dst,
                 wait.as_ref(),
-                None::<&mut Event>,
+                event,
             )
-        };
+        });
         if done.is_ok() {
             runtime.finished.fetch_max(written, Ordering::AcqRel);
         }
@@ -398,17 +398,17 @@ impl Backend for ClDevice {
         let used = *block.history();
         let wait = runtime.event_after(used.write.max(used.read))?;
         // SAFETY: the call blocks until `src` has been read; the range is inside the block.
-        let done = unsafe {
+        let done = runtime.blocking(|block_now, event| unsafe {
             core::enqueue_write_buffer(
                 &runtime.transfer,
                 &block.mem,
-                true,
+                block_now,
                 offset,
                 src,
                 wait.as_ref(),
-                None::<&mut Event>,
+                event,
             )
-        };
+        });
         done.map_err(|e| match is_out_of_memory(&e) {
             true => self.out_of_memory("upload", src.len()),
             false => self.late_failure(block, "clEnqueueWriteBuffer", &e),
@@ -440,7 +440,7 @@ impl Backend for ClDevice {
         let Some(Ok(runtime)) = self.runtime.get() else { return Ok(()) };
         runtime
             .finish()
-            .and_then(|()| core::finish(&runtime.transfer))
+            .and_then(|()| runtime.finish_queue(&runtime.transfer))
             .and_then(|()| self.finish_streams())
             .map_err(|e| failure("wait", "clFinish", &e))
     }

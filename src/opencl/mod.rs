@@ -95,6 +95,8 @@ pub(crate) struct Runtime {
     issued: AtomicU64,
     /// Commands up to this position have finished.
     finished: AtomicU64,
+    /// Calls that block return early at times; waiting for events is reliable.
+    waits_by_event: bool,
 }
 
 impl ClDevice {
@@ -187,6 +189,7 @@ impl ClDevice {
                 transfer,
                 issued: AtomicU64::new(0),
                 finished: AtomicU64::new(0),
+                waits_by_event: quirks::blocking_returns_early(&self.info),
             })
         });
         made.as_ref().map_err(Error::clone)
@@ -230,9 +233,34 @@ impl Runtime {
     /// Waits for the compute queue.
     fn finish(&self) -> core::Result<()> {
         let issued = self.issued.load(Ordering::Acquire);
-        core::finish(&self.compute)?;
+        self.finish_queue(&self.compute)?;
         self.finished.fetch_max(issued, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Waits for all that a queue was given until now.
+    fn finish_queue(&self, queue: &CommandQueue) -> core::Result<()> {
+        if !self.waits_by_event {
+            return core::finish(queue);
+        }
+        self.blocking(|_, event| {
+            core::enqueue_marker_with_wait_list(queue, None::<&Event>, event, None)
+        })
+    }
+
+    /// Enqueues a command and returns when it has finished. The command is told whether to block, and the
+    /// event to give.
+    fn blocking<T>(
+        &self,
+        enqueue: impl FnOnce(bool, Option<&mut Event>) -> core::Result<T>,
+    ) -> core::Result<T> {
+        if !self.waits_by_event {
+            return enqueue(true, None);
+        }
+        let mut event = Event::null();
+        let made = enqueue(false, Some(&mut event))?;
+        core::wait_for_event(&event)?;
+        Ok(made)
     }
 }
 

@@ -266,18 +266,18 @@ impl ClDevice {
             false => failure(op, "clCreateBuffer", &e),
         })?;
         // SAFETY: the call blocks until the memory is mapped, which lives as long as the map.
-        let map = unsafe {
+        let map = runtime.blocking(|block_now, event| unsafe {
             core::enqueue_map_buffer::<u8, _, _, _>(
                 queue,
                 &mem,
-                true,
+                block_now,
                 MapFlags::new().read().write(),
                 0,
                 size,
                 None::<&Event>,
-                None::<&mut Event>,
+                event,
             )
-        };
+        });
         let map = map.map_err(|e| failure(op, "clEnqueueMapBuffer", &e))?;
         Ok(Pinned { mem, map, size, queue: queue.clone() })
     }
@@ -325,8 +325,10 @@ impl ClDevice {
 
     /// Waits for the queues of the links.
     pub fn finish_streams(&self) -> core::Result<()> {
-        match self.streams.queues.get() {
-            Some(Ok(queues)) => queues.iter().try_for_each(core::finish),
+        match (self.runtime.get(), self.streams.queues.get()) {
+            (Some(Ok(runtime)), Some(Ok(queues))) => {
+                queues.iter().try_for_each(|queue| runtime.finish_queue(queue))
+            }
             _ => Ok(()),
         }
     }
