@@ -14,6 +14,9 @@ use std::mem::MaybeUninit;
 /// Elements in one chunk.
 pub(crate) const CHUNK: usize = 1024;
 
+/// Instructions, times elements, that are done before other threads are awake.
+const LIGHT: usize = 4 * PARALLEL_ABOVE;
+
 /// Where an instruction's value is found.
 #[derive(Clone, Copy)]
 enum Place {
@@ -456,7 +459,7 @@ impl SharedOut {
 }
 
 /// Runs `f(start, end)` over `0..len` in pieces of whole chunks, in parallel when there is enough.
-pub(crate) fn for_each_piece(len: usize, f: impl Fn(usize, usize) + Sync + Send) {
+pub(crate) fn for_each_piece(len: usize, f: impl Fn(usize, usize) + Sync) {
     if len <= PARALLEL_ABOVE {
         f(0, len);
         return;
@@ -478,7 +481,12 @@ pub(crate) unsafe fn eval_into(fused: &Fused, nest: &Nest, dtype: DType, out: *m
     let direct = contiguous && dtype.compute() == dtype;
     let size = dtype.size();
     let out = SharedOut(out);
-    for_each_piece(eval.len(), |from, to| {
+    let light = eval.len() * fused.insts.len() <= LIGHT;
+    let pieces = |f: &(dyn Fn(usize, usize) + Sync)| match light {
+        true => f(0, eval.len()),
+        false => for_each_piece(eval.len(), f),
+    };
+    pieces(&|from, to| {
         let mut scratch = eval.scratch();
         let mut at = from;
         while at < to {

@@ -31,7 +31,7 @@ macro_rules! loops {
         }
 
         #[inline(always)]
-        fn $name<$($g $(: $bound)?),*>($($arg: $type),*) {
+        pub(crate) fn $name<$($g $(: $bound)?),*>($($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 // SAFETY: the processor has the features.

@@ -7,7 +7,7 @@ pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod sort;
 
-pub(crate) use lanes::{maximum, minimum};
+pub(crate) use lanes::{map1, maximum, minimum};
 
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};

@@ -9,13 +9,22 @@ use std::sync::{Mutex, PoisonError};
 /// Elements of a tile: half of a small second-level cache.
 const TILE: usize = 16 * CHUNK;
 
-/// Rows of a tile of columns.
+/// Rows of a tile of columns at least.
 const DOWN: usize = 32;
+
+/// Columns of a strip at most.
+const ACROSS: usize = 1024;
+
+/// Elements from which threads share a scan: waking them takes tens of microseconds.
+const SHARED_ABOVE: usize = 8 * PARALLEL_ABOVE;
 
 /// An associative operator over values of type `T`.
 pub(crate) trait Joiner<T>: Sync {
     /// What goes from tile to tile.
     type Carry: Copy + Send + Sync;
+
+    /// Whether a step takes so long that a processor can do several chains of them at a time.
+    const SLOW: bool;
 
     fn join(&self, a: T, b: T) -> T;
     fn first(&self, total: T) -> Self::Carry;
@@ -25,12 +34,15 @@ pub(crate) trait Joiner<T>: Sync {
     fn whole(&self, carry: Self::Carry) -> T;
 }
 
-/// Products, least and greatest elements, sums of integers, users' operators.
+/// Products (slow), least and greatest elements, sums of integers, users' operators.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<F>(pub F);
+pub(crate) struct Plain<F, const SLOW: bool>(pub F);
 
-impl<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync> Joiner<T> for Plain<F> {
+impl<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync, const SLOW: bool> Joiner<T>
+    for Plain<F, SLOW>
+{
     type Carry = T;
+    const SLOW: bool = SLOW;
 
     #[inline]
     fn join(&self, a: T, b: T) -> T {
@@ -64,6 +76,7 @@ macro_rules! float_sum {
     ($T:ty) => {
         impl Joiner<$T> for FloatSum {
             type Carry = [$T; 2];
+            const SLOW: bool = true;
 
             #[inline]
             fn join(&self, a: $T, b: $T) -> $T {
@@ -117,6 +130,8 @@ pub(crate) struct Scan<'a, T, J, L, S> {
     pub identity: Option<T>,
     /// `store(start, values)`: results from `start` on; each place once.
     pub store: S,
+    /// Where results lie as they are: rows are then scanned there, and not stored.
+    pub direct: Option<SharedOut>,
 }
 
 /// Elements of an expression whose compute type is `T`.
@@ -167,49 +182,87 @@ where
         } else if len <= TILE {
             // A task takes as many whole rows as make a tile.
             let rows = TILE / len;
-            for_tasks(outer.div_ceil(rows), outer * len, |k| {
+            scan_tasks(outer.div_ceil(rows), outer * len, |k| {
                 self.rows(k * rows, rows.min(outer - k * rows));
             });
-        } else if outer >= 4 * rayon::current_num_threads() {
-            for_tasks(outer, outer * len, |row| self.row(row * len));
+        } else if outer >= 4 * rayon::current_num_threads() || outer * len <= SHARED_ABOVE {
+            scan_tasks(outer, outer * len, |row| self.row(row * len));
         } else {
             (0..outer).for_each(|row| self.shared_row(row * len));
+        }
+    }
+
+    /// Memory for the results of `n` elements from `start` on.
+    fn tile<'t>(&self, start: usize, n: usize, spare: &'t mut Vec<T>) -> &'t mut [T] {
+        match self.direct {
+            None => {
+                spare.resize(n, T::default());
+                spare
+            }
+            // SAFETY: the results' own places, which only the task that has these elements uses.
+            Some(out) => unsafe { std::slice::from_raw_parts_mut(out.at::<T>(start as isize), n) },
+        }
+    }
+
+    fn put(&self, start: usize, tile: &[T]) {
+        if self.direct.is_none() {
+            (self.store)(start, tile);
         }
     }
 
     /// Rows that fit into one tile together.
     fn rows(&self, first: usize, rows: usize) {
         let len = self.block.len;
-        let mut tile = vec![T::default(); rows * len];
-        (self.load)(first * len, &mut tile);
-        for (row, xs) in tile.chunks_mut(len).enumerate() {
-            let start = (first + row) * len;
-            let head = self.scan(start, xs);
-            self.finish(start, xs, None, head);
+        let mut spare = Vec::new();
+        let tile = self.tile(first * len, rows * len, &mut spare);
+        // What is loaded at a time stays in the first-level cache.
+        let some = (CHUNK / len).max(1);
+        for (k, part) in tile.chunks_mut(some * len).enumerate() {
+            let start = (first + k * some) * len;
+            if some == 1 {
+                let (head, _) = self.open(start, part);
+                self.finish(start, part, None, head);
+                continue;
+            }
+            (self.load)(start, part);
+            for (row, xs) in part.chunks_mut(len).enumerate() {
+                let start = start + row * len;
+                let head = self.scan(start, xs);
+                self.finish(start, xs, None, head);
+            }
         }
-        (self.store)(first * len, &tile);
+        self.put(first * len, tile);
     }
 
     /// A row by one thread.
     fn row(&self, start: usize) {
         let len = self.block.len;
-        let mut tile: Vec<T> = vec![T::default(); TILE.min(len)];
+        let mut spare = Vec::new();
         let mut carry = None;
         for at in (0..len).step_by(TILE) {
-            let tile = &mut tile[..TILE.min(len - at)];
+            let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
             let (head, total) = self.open(start + at, tile);
             let next = self.next(carry, head, total);
             self.finish(start + at, tile, carry, head);
-            (self.store)(start + at, tile);
+            self.put(start + at, tile);
             carry = Some(next);
         }
     }
 
     /// Loads a tile and scans it by itself: where its first head is, and its total since the last.
     fn open(&self, start: usize, tile: &mut [T]) -> (Option<usize>, T) {
-        (self.load)(start, tile);
-        let head = self.scan(start, tile);
-        (head, tile[tile.len() - 1])
+        if self.flags.is_some() {
+            (self.load)(start, tile);
+            let head = self.scan(start, tile);
+            return (head, tile[tile.len() - 1]);
+        }
+        let mut before = None;
+        for (k, part) in tile.chunks_mut(CHUNK).enumerate() {
+            (self.load)(start + k * CHUNK, part);
+            self.inclusive(before, part);
+            before = part.last().copied();
+        }
+        (None, tile[tile.len() - 1])
     }
 
     fn next(&self, carry: Option<J::Carry>, head: Option<usize>, total: T) -> J::Carry {
@@ -222,7 +275,7 @@ where
     /// Scans elements between heads, each by itself; gives the first head's place.
     fn scan(&self, start: usize, xs: &mut [T]) -> Option<usize> {
         let Some(flags) = self.flags else {
-            self.inclusive(xs);
+            self.inclusive(None, xs);
             return None;
         };
         let flags = &flags[start..start + xs.len()];
@@ -230,15 +283,31 @@ where
         let mut from = 0;
         for (k, _) in flags.iter().enumerate().filter(|(_, f)| **f != 0) {
             first = first.or(Some(k));
-            self.inclusive(&mut xs[from..k]);
+            self.inclusive(None, &mut xs[from..k]);
             from = k;
         }
-        self.inclusive(&mut xs[from..]);
+        self.inclusive(None, &mut xs[from..]);
         first
     }
 
+    /// Scans elements of one segment, of which others may have come `before`.
+    fn inclusive(&self, before: Option<T>, xs: &mut [T]) {
+        if let (Some(before), Some(x)) = (before, xs.first_mut()) {
+            *x = self.joiner.join(before, *x);
+        }
+        if J::SLOW {
+            return self.by_quarters(xs);
+        }
+        let Some((first, rest)) = xs.split_first_mut() else { return };
+        let mut sum = *first;
+        for x in rest {
+            sum = self.joiner.join(sum, *x);
+            *x = sum;
+        }
+    }
+
     /// Four parts at a time: each step waits for the one before it, and processors can do several.
-    fn inclusive(&self, xs: &mut [T]) {
+    fn by_quarters(&self, xs: &mut [T]) {
         let join = |a, b| self.joiner.join(a, b);
         let mut before: Option<T> = None;
         for xs in xs.chunks_mut(CHUNK) {
@@ -302,15 +371,15 @@ where
         let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let carry: Mutex<Option<J::Carry>> = Mutex::new(None);
         let work = |_| {
-            let mut tile = Vec::new();
+            let mut spare = Vec::new();
             loop {
                 let k = next.fetch_add(1, Ordering::Relaxed);
                 if k >= tiles {
                     return;
                 }
                 let at = k * TILE;
-                tile.resize(TILE.min(len - at), T::default());
-                let (head, total) = self.open(start + at, &mut tile);
+                let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
+                let (head, total) = self.open(start + at, tile);
                 let mut polls = 0u32;
                 while passed.load(Ordering::Acquire) != k {
                     polls += 1;
@@ -324,8 +393,8 @@ where
                     before
                 };
                 passed.store(k + 1, Ordering::Release);
-                self.finish(start + at, &mut tile, before, head);
-                (self.store)(start + at, &tile);
+                self.finish(start + at, tile, before, head);
+                self.put(start + at, tile);
             }
         };
         let threads = rayon::current_num_threads().min(tiles);
@@ -336,9 +405,11 @@ where
     fn columns(&self) {
         let Block { outer, len, inner } = self.block;
         let threads = rayon::current_num_threads();
-        let strip = inner.min(TILE / DOWN).min((inner * outer / (threads * 2)).max(64));
+        let alone = outer * len * inner <= SHARED_ABOVE;
+        let most = if alone { ACROSS } else { (inner * outer / (threads * 2)).clamp(64, ACROSS) };
+        let strip = inner.min(most);
         let strips = inner.div_ceil(strip);
-        let spans = match outer * strips >= threads || outer * len * inner <= PARALLEL_ABOVE {
+        let spans = match outer * strips >= threads || alone {
             true => 1,
             false => (threads * 2).min(len.div_ceil(4 * DOWN)),
         };
@@ -348,7 +419,7 @@ where
             [task / strips, first, strip.min(inner - first)]
         };
         if spans == 1 {
-            for_tasks(outer * strips, outer * len * inner, |task| {
+            scan_tasks(outer * strips, outer * len * inner, |task| {
                 self.strip(place(task), [0, len], &mut Vec::new(), true);
             });
             return;
@@ -405,6 +476,9 @@ where
         store: bool,
     ) {
         let Block { len, inner, .. } = self.block;
+        if self.flags.is_none() {
+            return self.plain_strip([o, first, width], [from, to], carry, store);
+        }
         carry.resize(width, None);
         let mut tile = vec![T::default(); DOWN * width];
         // The last inclusive results of the tile, whatever is stored.
@@ -474,5 +548,95 @@ where
             }
             top += rows;
         }
+    }
+
+    /// [`Scan::strip`] where all is one segment.
+    fn plain_strip(
+        &self,
+        [o, first, width]: [usize; 3],
+        [from, to]: [usize; 2],
+        carry: &mut Vec<Option<J::Carry>>,
+        store: bool,
+    ) {
+        let Block { len, inner, .. } = self.block;
+        let joiner = self.joiner;
+        let mut carries: Vec<J::Carry> = carry.iter().flatten().copied().collect();
+        let mut spare = Vec::new();
+        // Sums since the tile's top.
+        let mut sums = vec![T::default(); width];
+        let down = (TILE / inner.min(ACROSS)).max(DOWN);
+        // Rows in one piece are loaded and stored as one, or lie where results belong.
+        let whole = width == inner;
+        let piece = if whole { down } else { 1 };
+        for top in (from..to).step_by(down) {
+            let n = down.min(to - top) * width;
+            let start = |r: usize| (o * len + top + r) * inner + first;
+            let tile = match whole && store {
+                true => self.tile(start(0), n, &mut spare),
+                false => {
+                    spare.resize(n, T::default());
+                    &mut spare[..]
+                }
+            };
+            for (k, part) in tile.chunks_mut(piece * width).enumerate() {
+                (self.load)(start(k * piece), part);
+            }
+            for (r, row) in tile.chunks_mut(width).enumerate() {
+                match self.identity {
+                    None if r == 0 => sums.copy_from_slice(row),
+                    None => {
+                        for (sum, x) in sums.iter_mut().zip(row) {
+                            *sum = joiner.join(*sum, *x);
+                            *x = *sum;
+                        }
+                    }
+                    // What comes before goes out.
+                    Some(identity) if r == 0 => {
+                        sums.copy_from_slice(row);
+                        row.fill(identity);
+                    }
+                    Some(_) => {
+                        for (sum, x) in sums.iter_mut().zip(row) {
+                            let next = joiner.join(*sum, *x);
+                            *x = std::mem::replace(sum, next);
+                        }
+                    }
+                }
+            }
+            if store && !carries.is_empty() {
+                let mut rows = tile.chunks_mut(width);
+                if self.identity.is_some()
+                    && let Some(row) = rows.next()
+                {
+                    row.iter_mut().zip(&carries).for_each(|(x, &c)| *x = joiner.whole(c));
+                }
+                for row in rows {
+                    row.iter_mut().zip(&carries).for_each(|(x, &c)| *x = joiner.after(c, *x));
+                }
+            }
+            if store && whole {
+                self.put(start(0), tile);
+            } else if store {
+                for (r, row) in tile.chunks(width).enumerate() {
+                    (self.store)(start(r), row);
+                }
+            }
+            match carries.is_empty() {
+                true => carries.extend(sums.iter().map(|&sum| joiner.first(sum))),
+                false => {
+                    carries.iter_mut().zip(&sums).for_each(|(c, &sum)| *c = joiner.push(*c, sum));
+                }
+            }
+        }
+        carry.clear();
+        carry.extend(carries.into_iter().map(Some));
+    }
+}
+
+/// Runs `f` for each task of a scan, in parallel where there are elements enough.
+fn scan_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync) {
+    match elements <= SHARED_ABOVE {
+        true => (0..tasks).for_each(f),
+        false => for_tasks(tasks, elements, f),
     }
 }

@@ -2,18 +2,32 @@
 
 use super::eval::SharedOut;
 use super::{PARALLEL_ABOVE, each_task, map_tasks};
+use std::ops::{BitOr, BitXor};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const BITS: usize = 8;
 const DIGITS: usize = 1 << BITS;
 
-/// Keys below which a comparing sort of the standard library is as fast, for each byte of a key, which
-/// costs a pass.
-const FEW: usize = 512;
+/// Keys that a comparing sort of the standard library puts in order.
+const FEW: usize = 48;
+
+/// Keys of a row that passes by their two highest digits nearly sort.
+const SHORT: usize = 2048;
+
+/// Keys of a digit that are put in order by insertion.
+const CLOSE: usize = 24;
+
+/// Keys from which threads share a row: each pass wakes them twice, which takes tens of microseconds.
+const SHARED_ABOVE: usize = 8 * PARALLEL_ABOVE;
 
 /// An unsigned integer that keys are sorted by.
-pub(crate) trait Key: Copy + Default + Ord + Send + Sync + 'static {
+pub(crate) trait Key:
+    Copy + Default + Ord + BitXor<Output = Self> + BitOr<Output = Self> + Send + Sync + 'static
+{
     const SIZE: usize;
     fn digit(self, shift: usize) -> usize;
+    /// Bits up to the highest that is set.
+    fn width(self) -> usize;
     /// From and to its bits; those beyond its size are 0.
     #[cfg(feature = "opencl")]
     fn of_bits(bits: u64) -> Self;
@@ -29,6 +43,9 @@ macro_rules! key {
             fn digit(self, shift: usize) -> usize {
                 (self >> shift) as usize & (DIGITS - 1)
             }
+            fn width(self) -> usize {
+                (<$T>::BITS - self.leading_zeros()) as usize
+            }
             #[cfg(feature = "opencl")]
             fn of_bits(bits: u64) -> Self {
                 bits as $T
@@ -42,18 +59,66 @@ macro_rules! key {
 }
 key!(u8 u16 u32 u64);
 
-/// Sorts rows of `len` keys, and what goes with them, by `order(key)`.
+/// An order of keys: the integer by which each is sorted.
+pub(crate) trait Ranking<K>: Copy + Send + Sync {
+    fn rank(self, key: K) -> K;
+    /// A key of this rank.
+    fn key(self, rank: K) -> K;
+}
+
+/// Sorts rows of `len` keys, and what goes with them, by their ranks.
 pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
     keys: &mut [K],
     loads: &mut [P],
     len: usize,
-    order: impl Fn(K) -> K + Sync + Copy,
+    ranking: impl Ranking<K>,
 ) {
     let n = keys.len();
     debug_assert_eq!(n, loads.len());
+    let one_for_all = AtomicBool::new(true);
+    pieces(keys, |keys| {
+        if keys.iter().any(|&k| ranking.key(ranking.rank(k)) != k) {
+            one_for_all.store(false, Ordering::Relaxed);
+        }
+    });
+    if one_for_all.into_inner() {
+        // Ranks lie where keys did until they are sorted.
+        pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.rank(*k)));
+        rank_rows(keys, loads, len);
+        pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.key(*k)));
+        return;
+    }
+    // Keys of one rank differ: NaN has many bits. The ranks' places say where keys and loads belong.
+    let mut ranks: Vec<K> = keys.iter().map(|&k| ranking.rank(k)).collect();
+    let mut places: Vec<u64> = (0..n as u64).collect();
+    rank_rows(&mut ranks, &mut places, len);
+    let (old_keys, old_loads) = (keys.to_vec(), loads.to_vec());
+    for ((key, load), &place) in keys.iter_mut().zip(loads).zip(&places) {
+        (*key, *load) = (old_keys[place as usize], old_loads[place as usize]);
+    }
+}
+
+/// Runs `f` for parts of the keys, in parallel where they are many.
+fn pieces<K: Key>(keys: &mut [K], f: impl Fn(&mut [K]) + Sync) {
+    let n = keys.len();
+    if n <= SHARED_ABOVE {
+        return f(keys);
+    }
+    let all = SharedOut(keys.as_mut_ptr().cast());
+    each_task(n.div_ceil(PARALLEL_ABOVE), 1, &|k| {
+        let from = k * PARALLEL_ABOVE;
+        let part = PARALLEL_ABOVE.min(n - from);
+        // SAFETY: part `k`, which is in this task alone.
+        f(unsafe { std::slice::from_raw_parts_mut(all.at::<K>(from as isize), part) });
+    });
+}
+
+/// Sorts rows of ranks.
+fn rank_rows<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P], len: usize) {
+    let n = keys.len();
     if n / len > 1
         && n > PARALLEL_ABOVE
-        && (n / len >= rayon::current_num_threads() || len <= FEW * K::SIZE)
+        && (n / len >= rayon::current_num_threads() || len <= SHARED_ABOVE)
     {
         let per_task = (PARALLEL_ABOVE / 4 / len).max(1);
         let (keys, loads) =
@@ -67,37 +132,38 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
                     std::slice::from_raw_parts_mut(loads.at::<P>(at), len),
                 )
             };
-            row(keys, loads, order, 1);
+            row(keys, loads, 1);
         });
         return;
     }
     for (keys, loads) in keys.chunks_mut(len).zip(loads.chunks_mut(len)) {
-        let threads = if len > PARALLEL_ABOVE { rayon::current_num_threads() } else { 1 };
-        row(keys, loads, order, threads);
+        let threads = if len > SHARED_ABOVE { rayon::current_num_threads() } else { 1 };
+        row(keys, loads, threads);
     }
 }
 
-fn row<K: Key, P: Copy + Default + Send + Sync>(
-    keys: &mut [K],
-    loads: &mut [P],
-    order: impl Fn(K) -> K + Sync + Copy,
-    threads: usize,
-) {
-    if keys.len() <= FEW * K::SIZE {
-        few(keys, loads, order);
+fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P], threads: usize) {
+    if keys.is_sorted() {
         return;
     }
     let n = keys.len();
+    if n <= FEW {
+        return few(keys, loads);
+    }
+    if n <= SHORT && K::SIZE > 1 {
+        return short(keys, loads);
+    }
     let mut other_keys = vec![K::default(); n];
     let mut other_loads = vec![P::default(); n];
+    let known = (threads == 1).then(|| counts(keys));
     let mut swapped = false;
     for shift in (0..K::SIZE * 8).step_by(BITS) {
-        let digit = |k: K| order(k).digit(shift);
-        let moved = match swapped {
-            false => pass((keys, loads), (&mut other_keys, &mut other_loads), digit, threads),
-            true => pass((&other_keys, &other_loads), (keys, loads), digit, threads),
+        let known = known.as_ref().map(|known| known[shift / BITS]);
+        let from_to = match swapped {
+            false => ((&*keys, &*loads), (&mut other_keys[..], &mut other_loads[..])),
+            true => ((&other_keys[..], &other_loads[..]), (&mut *keys, &mut *loads)),
         };
-        swapped ^= moved;
+        swapped ^= pass(from_to, shift, threads, known);
     }
     if swapped {
         keys.copy_from_slice(&other_keys);
@@ -105,38 +171,86 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(
     }
 }
 
-fn few<K: Key, P: Copy>(keys: &mut [K], loads: &mut [P], order: impl Fn(K) -> K) {
+/// How many keys have each digit, for all digits in one pass: moving keys does not change it.
+fn counts<K: Key>(keys: &[K]) -> [[usize; DIGITS]; 8] {
+    let mut counts = [[0; DIGITS]; 8];
+    for &rank in keys {
+        for (pass, count) in counts[..K::SIZE].iter_mut().enumerate() {
+            count[rank.digit(pass * BITS)] += 1;
+        }
+    }
+    counts
+}
+
+/// Sorts a short row by the highest digit in which its keys differ, or two, then by insertion.
+fn short<K: Key, P: Copy + Default>(keys: &mut [K], loads: &mut [P]) {
+    let first = keys[0];
+    let differ = keys.iter().fold(K::default(), |differ, &k| differ | (k ^ first));
+    let high = differ.width().saturating_sub(BITS);
+    let counts = count(keys, high);
+    let (mut near, mut loads_near) =
+        (vec![K::default(); keys.len()], vec![P::default(); keys.len()]);
+    if high == 0 || counts.iter().all(|&count| count <= CLOSE) {
+        scatter_all(keys, loads, &counts, &mut near, &mut loads_near, high);
+        keys.copy_from_slice(&near);
+        loads.copy_from_slice(&loads_near);
+    } else {
+        let low = high.saturating_sub(BITS);
+        scatter_all(keys, loads, &count(keys, low), &mut near, &mut loads_near, low);
+        scatter_all(&near, &loads_near, &counts, keys, loads, high);
+    }
+    // Steps before a comparing sort is as fast, which finds most in order as well.
+    let mut steps = 8 * keys.len();
+    for i in 1..keys.len() {
+        let (key, load) = (keys[i], loads[i]);
+        let mut at = i;
+        while at > 0 && keys[at - 1] > key {
+            (keys[at], loads[at]) = (keys[at - 1], loads[at - 1]);
+            at -= 1;
+        }
+        (keys[at], loads[at]) = (key, load);
+        steps = steps.saturating_sub(i - at);
+        if steps == 0 {
+            return few(keys, loads);
+        }
+    }
+}
+
+fn few<K: Key, P: Copy>(keys: &mut [K], loads: &mut [P]) {
     if size_of::<P>() == 0 {
-        keys.sort_by_key(|&k| order(k));
-        return;
+        return keys.sort_unstable();
     }
     let mut both: Vec<(K, P)> = keys.iter().copied().zip(loads.iter().copied()).collect();
-    both.sort_by_key(|&(k, _)| order(k));
+    both.sort_by_key(|&(k, _)| k);
     for ((key, load), (k, p)) in keys.iter_mut().zip(loads).zip(both) {
         (*key, *load) = (k, p);
     }
 }
 
-/// Moves keys to the places of their digits; `false` when all have the same, and stay.
+/// What is moved, and where to.
+type FromTo<'a, K, P> = ((&'a [K], &'a [P]), (&'a mut [K], &'a mut [P]));
+
+/// Moves keys to the places of their digits; `false` when all have the same, and stay. A single thread may
+/// know already how many keys have each digit.
 fn pass<K: Key, P: Copy + Send + Sync>(
-    (keys, loads): (&[K], &[P]),
-    (keys_out, loads_out): (&mut [K], &mut [P]),
-    digit: impl Fn(K) -> usize + Sync,
+    ((keys, loads), (keys_out, loads_out)): FromTo<'_, K, P>,
+    shift: usize,
     threads: usize,
+    known: Option<[usize; DIGITS]>,
 ) -> bool {
     let n = keys.len();
+    if let Some(known) = known {
+        let moved = !known.contains(&n);
+        if moved {
+            scatter_all(keys, loads, &known, keys_out, loads_out, shift);
+        }
+        return moved;
+    }
     let part = n.div_ceil(threads);
     let range = |t: usize| t * part..n.min((t + 1) * part);
-    let count = |t: usize| {
-        let mut count = [0usize; DIGITS];
-        keys[range(t)].iter().for_each(|&k| count[digit(k)] += 1);
-        count
-    };
+    let count = |t: usize| count(&keys[range(t)], shift);
     let parts = n.div_ceil(part);
-    let mut starts: Vec<[usize; DIGITS]> = match parts {
-        1 => vec![count(0)],
-        _ => map_tasks(parts, &count),
-    };
+    let mut starts: Vec<[usize; DIGITS]> = map_tasks(parts, &count);
     let mut sum = 0;
     for d in 0..DIGITS {
         let before = sum;
@@ -150,31 +264,92 @@ fn pass<K: Key, P: Copy + Send + Sync>(
     let (keys_out, loads_out) =
         (SharedOut(keys_out.as_mut_ptr().cast()), SharedOut(loads_out.as_mut_ptr().cast()));
     let scatter = |t: usize| {
-        let mut to = starts[t];
-        for (&key, &load) in keys[range(t)].iter().zip(&loads[range(t)]) {
-            let at = &mut to[digit(key)];
-            // SAFETY: the places of a part's digits are its own, as many as it counted, and all of them
-            // lie inside the row.
-            unsafe {
-                keys_out.at::<K>(*at as isize).write(key);
-                loads_out.at::<P>(*at as isize).write(load);
-            }
-            *at += 1;
+        // SAFETY: the places of a part's digits are its own, as many as it counted, and all of them lie
+        // inside the row.
+        unsafe {
+            let out = (keys_out.at::<K>(0), loads_out.at::<P>(0));
+            scatter(&keys[range(t)], &loads[range(t)], starts[t], out, shift);
         }
     };
-    match parts {
-        1 => scatter(0),
-        _ => each_task(parts, 1, &scatter),
-    }
+    each_task(parts, 1, &scatter);
     true
 }
 
-/// The first `k` keys by `order(key)`, what is equal by its position: that integer, and the position.
-pub(crate) fn first<K: Key>(
+fn count<K: Key>(keys: &[K], shift: usize) -> [usize; DIGITS] {
+    let mut count = [0; DIGITS];
+    keys.iter().for_each(|&k| count[k.digit(shift)] += 1);
+    count
+}
+
+/// Writes keys and loads to the places that follow `to` of their digits.
+///
+/// All that it reads is its own, so that nothing but `to` is loaded between two stores: a load waits until the
+/// address of every store before it is known where processors do not guess (15 cycles a key instead of 5).
+///
+/// # Safety
+/// There are those places, and nobody else uses them.
+unsafe fn scatter<K: Key, P: Copy>(
     keys: &[K],
-    k: usize,
-    order: impl Fn(K) -> K + Sync + Copy,
-) -> Vec<(K, usize)> {
+    loads: &[P],
+    mut to: [usize; DIGITS],
+    (keys_out, loads_out): (*mut K, *mut P),
+    shift: usize,
+) {
+    for (&key, &load) in keys.iter().zip(loads) {
+        let at = &mut to[key.digit(shift)];
+        // SAFETY: the caller's promise.
+        unsafe {
+            keys_out.add(*at).write(key);
+            loads_out.add(*at).write(load);
+        }
+        *at += 1;
+    }
+}
+
+/// All keys and loads of a row, of which so many have each digit: from both ends at once, so that keys of one
+/// digit wait for each other half as often.
+fn scatter_all<K: Key, P: Copy>(
+    keys: &[K],
+    loads: &[P],
+    counts: &[usize; DIGITS],
+    keys_out: &mut [K],
+    loads_out: &mut [P],
+    shift: usize,
+) {
+    let n = keys.len();
+    assert!(loads.len() == n && keys_out.len() == n && loads_out.len() == n);
+    let (mut to, mut end, mut sum) = ([0; DIGITS], [0; DIGITS], 0);
+    for (d, &count) in counts.iter().enumerate() {
+        to[d] = sum;
+        sum += count;
+        end[d] = sum;
+    }
+    assert_eq!(sum, n);
+    let (keys_out, loads_out) = (keys_out.as_mut_ptr(), loads_out.as_mut_ptr());
+    let put = |at: usize, from: usize| {
+        // SAFETY: both are below `n`: digits begin and end where their counts say, which are those of these
+        // keys and add up to `n`.
+        unsafe {
+            keys_out.add(at).write(*keys.get_unchecked(from));
+            loads_out.add(at).write(*loads.get_unchecked(from));
+        }
+    };
+    let half = n / 2;
+    for i in 0..half {
+        let first = &mut to[keys[i].digit(shift)];
+        put(*first, i);
+        *first += 1;
+        let last = &mut end[keys[n - 1 - i].digit(shift)];
+        *last -= 1;
+        put(*last, n - 1 - i);
+    }
+    if n % 2 == 1 {
+        put(to[keys[half].digit(shift)], half);
+    }
+}
+
+/// The first `k` keys by their ranks, what is equal by its position: the rank, and the position.
+pub(crate) fn first<K: Key>(keys: &[K], k: usize, ranking: impl Ranking<K>) -> Vec<(K, usize)> {
     // A part keeps some more than `k`, and throws away the worst from time to time. What comes later has
     // to be better than the worst that it kept then.
     let part = |(from, keys): (usize, &[K])| {
@@ -182,7 +357,7 @@ pub(crate) fn first<K: Key>(
         let mut kept: Vec<(K, usize)> = Vec::with_capacity(most.min(keys.len()));
         let mut worst = None;
         for (i, &key) in keys.iter().enumerate() {
-            let rank = order(key);
+            let rank = ranking.rank(key);
             if worst.is_some_and(|worst| rank >= worst) {
                 continue;
             }
@@ -214,4 +389,103 @@ pub(crate) fn first<K: Key>(
     }
     kept.sort_unstable();
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Plain;
+
+    impl<K: Key> Ranking<K> for Plain {
+        fn rank(self, key: K) -> K {
+            key
+        }
+        fn key(self, rank: K) -> K {
+            rank
+        }
+    }
+
+    /// Keys 0 and 1 are the same, as those of NaN are.
+    #[derive(Clone, Copy)]
+    struct Joined;
+
+    impl Ranking<u32> for Joined {
+        fn rank(self, key: u32) -> u32 {
+            key | 1
+        }
+        fn key(self, rank: u32) -> u32 {
+            rank
+        }
+    }
+
+    fn check<K: Key + std::fmt::Debug>(
+        keys: &[K],
+        len: usize,
+        ranking: impl Ranking<K>,
+        what: &str,
+    ) {
+        let mut want: Vec<(K, u32)> = keys.iter().copied().zip(0..).collect();
+        want.chunks_mut(len).for_each(|row| row.sort_by_key(|&(k, _)| ranking.rank(k)));
+        let mut got = keys.to_vec();
+        rows(&mut got, &mut vec![(); keys.len()], len, ranking);
+        assert!(got.iter().eq(want.iter().map(|(k, _)| k)), "{what}");
+        let (mut got, mut loads) = (keys.to_vec(), (0..keys.len() as u32).collect::<Vec<_>>());
+        rows(&mut got, &mut loads, len, ranking);
+        assert!(got.into_iter().zip(loads).eq(want), "{what}, with loads");
+    }
+
+    #[test]
+    fn every_way_is_the_stable_order() {
+        let bits = |i: u64| i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        type Make<'a> = &'a dyn Fn(u64) -> u64;
+        let kinds: [(&str, Make<'_>); 7] = [
+            ("random", &bits),
+            ("few", &|i| (bits(i) % 5) << 33),
+            ("equal but one", &|i| u64::from(i == 40) << 20),
+            ("many small", &|i| bits(i) >> (bits(i + 1) % 64)),
+            ("two heaps", &|i| (bits(i) >> 40) | (i % 2) << 63),
+            ("sorted", &|i| i << 8),
+            ("reversed", &|i| u64::MAX - (i << 8)),
+        ];
+        for (what, make) in kinds {
+            for n in [1, 2, 47, 48, 49, 50, 999, 2047, 2048, 2049, 5000] {
+                let keys: Vec<u64> = (0..n).map(make).collect();
+                let what = format!("{what}, {n}");
+                check(&keys, keys.len(), Plain, &what);
+                check(
+                    &keys.iter().map(|&k| (k >> 32) as u32).collect::<Vec<_>>(),
+                    keys.len(),
+                    Plain,
+                    &what,
+                );
+                check(
+                    &keys.iter().map(|&k| (k >> 20) as u16).collect::<Vec<_>>(),
+                    keys.len(),
+                    Plain,
+                    &what,
+                );
+                check(
+                    &keys.iter().map(|&k| (k >> 8) as u8).collect::<Vec<_>>(),
+                    keys.len(),
+                    Plain,
+                    &what,
+                );
+                check(
+                    &keys.iter().map(|&k| (k >> 60) as u32).collect::<Vec<_>>(),
+                    keys.len(),
+                    Joined,
+                    &what,
+                );
+            }
+        }
+        // Rows at a time, and one that threads share.
+        let keys: Vec<u32> = (0..2 * SHARED_ABOVE as u64).map(|i| (bits(i) >> 40) as u32).collect();
+        for len in [100, 1 << 11, 1 << 13, keys.len()] {
+            let keys = &keys[..keys.len() / len * len];
+            check(keys, len, Plain, &format!("rows of {len}"));
+            check(keys, len, Joined, &format!("rows of {len}"));
+        }
+    }
 }

@@ -34,6 +34,12 @@ const VECTOR_BYTES: usize = 16;
 /// Flags that a task of the host takes.
 const PART: usize = 32 * 1024;
 
+/// Flags of a part that are looked at before what they keep is written.
+const BLOCK: usize = 512;
+
+/// Flags from which threads of the host share the work: waking them takes tens of microseconds.
+const SHARED_ABOVE: usize = 4 * PARALLEL_ABOVE;
+
 /// What is written of the elements.
 #[derive(Clone, Copy)]
 enum What<'a> {
@@ -97,33 +103,64 @@ impl Select<'_> {
     }
 
     /// Puts what is kept of each part where it belongs.
-    fn parts<V: Copy + Send + Sync>(
+    fn parts<V: Copy + Default + Send + Sync>(
         &self,
         out: SharedOut,
         flags: &[u8],
         starts: &[usize],
-        value: impl Fn(usize) -> V + Sync,
+        value: impl Fn(usize) -> V + Sync + Copy,
     ) {
         let all = matches!(self.what, What::All(_));
         let total = starts[starts.len() - 1];
-        for_tasks(flags.len().div_ceil(PART), flags.len(), |k| {
-            let from = k * PART;
+        let part = |k: usize| {
+            let (from, value) = (k * PART, value);
             let flags = &flags[from..flags.len().min(from + PART)];
             let (mut to, mut rest) = (starts[k], total + from - starts[k]);
-            for (i, &flag) in flags.iter().enumerate() {
-                // SAFETY (both): the places of a part are its own: as many as it keeps from its start
-                // on, and as many as it does not from its rest on.
-                unsafe {
-                    if flag != 0 {
-                        out.at::<V>(to as isize).write(value(from + i));
-                        to += 1;
-                    } else if all {
-                        out.at::<V>(rest as isize).write(value(from + i));
-                        rest += 1;
+            // SAFETY: the places of a part are its own: as many as it keeps from its start on, and as many
+            // as it does not from its rest on.
+            let put = |at: usize, values: &[V]| unsafe {
+                out.at::<V>(at as isize).copy_from_nonoverlapping(values.as_ptr(), values.len());
+            };
+            // Every element is written behind those that are kept and stays if it is one: no jump depends
+            // on a flag.
+            let mut kept = [V::default(); BLOCK + 1];
+            let mut others = [V::default(); BLOCK + 1];
+            for (b, flags) in flags.chunks(BLOCK).enumerate() {
+                let first = from + b * BLOCK;
+                let (mut n, mut m) = (0, 0);
+                if !all {
+                    for (k, flags) in flags.chunks(8).enumerate() {
+                        if flags.len() == 8 && *flags == [0; 8] {
+                            continue;
+                        }
+                        for (i, &flag) in flags.iter().enumerate() {
+                            kept[n] = value(first + 8 * k + i);
+                            n += usize::from(flag != 0);
+                        }
+                    }
+                } else {
+                    for (i, &flag) in flags.iter().enumerate() {
+                        let v = value(first + i);
+                        (kept[n], others[m]) = (v, v);
+                        n += usize::from(flag != 0);
+                        m += usize::from(flag == 0);
                     }
                 }
+                put(to, &kept[..n]);
+                put(rest, &others[..m]);
+                to += n;
+                rest += m;
             }
-        });
+        };
+        tasks(flags.len(), part);
+    }
+}
+
+/// Runs `f` for each part of so many flags.
+fn tasks(flags: usize, f: impl Fn(usize) + Sync) {
+    match flags <= SHARED_ABOVE {
+        true => (0..flags.div_ceil(PART)).for_each(f),
+        false => for_tasks(flags.div_ceil(PART), flags, f),
     }
 }
 
@@ -135,14 +172,17 @@ impl Op for Select<'_> {
     }
 
     fn host(mut self) -> Result<usize> {
-        let mask = copy::contiguous(&map::eval(self.mask)?)?;
+        let mask = copy::contiguous(&map::array(self.mask)?)?;
         // SAFETY: a byte an element.
         let flags = unsafe { mask.host_values::<u8>() };
         let of = |k: usize| {
             let flags = &flags[k * PART..flags.len().min((k + 1) * PART)];
-            flags.iter().map(|&f| usize::from(f != 0)).sum::<usize>()
+            // Bytes are added as bytes as long as they can be.
+            let few =
+                |flags: &[u8]| usize::from(flags.iter().map(|&f| u8::from(f != 0)).sum::<u8>());
+            flags.chunks(128).map(few).sum::<usize>()
         };
-        let counts: Vec<usize> = match self.n <= PARALLEL_ABOVE {
+        let counts: Vec<usize> = match self.n <= SHARED_ABOVE {
             true => (0..self.n.div_ceil(PART)).map(of).collect(),
             false => map_tasks(self.n.div_ceil(PART), &of),
         };
@@ -162,7 +202,7 @@ impl Op for Select<'_> {
         with_bits!(values.dtype, T => {
             // SAFETY: bits of this size.
             let values = unsafe { values.host_values::<T>() };
-            self.parts(out, flags, &starts, |i| values[i]);
+            self.parts(out, flags, &starts, move |i| values[i]);
         });
         Ok(sum)
     }

@@ -4,10 +4,10 @@
 use super::{MOST, too_many};
 use crate::element::{DType, Number, Scalar};
 use crate::error::{Error, Result};
+use crate::host::map1;
 
 /// Bins over elements of one type.
 pub(crate) struct Bins {
-    #[cfg_attr(not(feature = "opencl"), allow(dead_code, reason = "kernels ask"))]
     pub dtype: DType,
     len: usize,
     pub by: By,
@@ -133,24 +133,27 @@ impl Bins {
         Bins { dtype, len: bins, by: By::Index }
     }
 
+    /// For elements of 8 bits: the bin of each, by its bits.
+    pub fn byte_places(&self) -> [u32; 256] {
+        let mut places = [u32::MAX; 256];
+        match self.dtype.is_signed() {
+            true => i8::places(self, &std::array::from_fn::<_, 256, _>(|k| k as i8), &mut places),
+            false => u8::places(self, &std::array::from_fn::<_, 256, _>(|k| k as u8), &mut places),
+        }
+        places
+    }
+
     /// For elements of 8 bits: with their values in order, number `starts[b]` is the first one in bin `b`,
     /// and `starts[len]` is one past the last.
     #[cfg(feature = "opencl")]
     pub fn starts(&self) -> Vec<u32> {
-        let signed = self.dtype.is_signed();
-        let place = |k: u32| {
-            let mut at = [u32::MAX];
-            match signed {
-                true => i8::places(self, &[(k as u8 ^ 0x80) as i8], &mut at),
-                false => u8::places(self, &[k as u8], &mut at),
-            }
-            at[0] as usize
-        };
-        let places: Vec<usize> = (0..256).map(place).collect();
-        let mut next = places.iter().position(|&b| b < self.len).unwrap_or(0);
+        let flip = if self.dtype.is_signed() { 0x80 } else { 0 };
+        let places = self.byte_places();
+        let place = |k: usize| places[k ^ flip] as usize;
+        let mut next = (0..256).position(|k| place(k) < self.len).unwrap_or(0);
         let mut starts = vec![next as u32];
         for b in 0..self.len {
-            while next < 256 && places[next] == b {
+            while next < 256 && place(next) == b {
                 next += 1;
             }
             starts.push(next as u32);
@@ -258,7 +261,7 @@ macro_rules! float_place {
                         let [low, high] = [even.low as $t, even.high as $t];
                         let [scale, width] = [even.scale as $t, even.width as $t];
                         let last = n as i32 - 1;
-                        for (o, &x) in out.iter_mut().zip(x) {
+                        map1(x, out, move |x| {
                             // NaN becomes 0, and is outside.
                             let guess = ((x - low) * scale).max(0.0).min(last as $t);
                             // SAFETY: from 0 to the number of bins, at most 2^30. Conversions that
@@ -269,8 +272,8 @@ macro_rules! float_place {
                             let above = (k < last) & (x >= next);
                             let k = k - i32::from(below) + i32::from(above);
                             let inside = (x >= low) & (x <= high);
-                            *o = if inside { k as u32 } else { n };
-                        }
+                            if inside { k as u32 } else { n }
+                        });
                     }
                     // Floats are no indices.
                     _ => out.fill(n),

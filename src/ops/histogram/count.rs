@@ -64,12 +64,46 @@ const COPIES: usize = 4;
 /// Bins up to which there are copies: then all of them stay in the first-level cache.
 const FEW: usize = 1024;
 
+/// Elements from which threads share the work: waking them takes tens of microseconds.
+const SHARED_ABOVE: usize = 4 * PARALLEL_ABOVE;
+
+/// How often each byte occurs among elements `from .. to`, by its bits.
+fn byte_counts(eval: &Evaluator<'_>, from: usize, to: usize) -> [u64; 256] {
+    let mut counts = [[0u64; 256]; COPIES];
+    let mut scratch = eval.scratch();
+    for at in (from..to).step_by(CHUNK) {
+        let m = CHUNK.min(to - at);
+        // SAFETY: the range lies inside the expression, whose values are bytes.
+        let x = unsafe { std::slice::from_raw_parts(eval.chunk(at, m, &mut scratch, None), m) };
+        let (quads, rest) = x.as_chunks::<COPIES>();
+        for quad in quads {
+            (0..COPIES).for_each(|copy| counts[copy][quad[copy] as usize] += 1);
+        }
+        rest.iter().for_each(|&x| counts[0][x as usize] += 1);
+    }
+    std::array::from_fn(|byte| counts.iter().map(|copy| copy[byte]).sum())
+}
+
 fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
     let (len, n) = (eval.len(), bins.len());
+    if size_of::<T>() == 1 {
+        let length = len.div_ceil(rayon::current_num_threads()).max(2 * SHARED_ABOVE);
+        let part = |k: usize| byte_counts(eval, k * length, ((k + 1) * length).min(len));
+        let parts = match len <= length {
+            true => vec![part(0)],
+            false => map_tasks(len.div_ceil(length), &part),
+        };
+        // A place more for bytes that have no bin.
+        let mut counts = vec![0; n + 1];
+        for (byte, place) in bins.byte_places().into_iter().enumerate() {
+            counts[(place as usize).min(n)] += parts.iter().map(|part| part[byte]).sum::<u64>();
+        }
+        counts.truncate(n);
+        return counts;
+    }
     let copies = if n <= FEW { COPIES } else { 1 };
     // A place more for elements that have no bin.
     let row = n + 1;
-    let rows: [usize; COPIES] = std::array::from_fn(|copy| copy % copies * row);
     let part = |from: usize, to: usize| {
         let mut counts = vec![0u64; row * copies];
         let mut places = [0u32; CHUNK];
@@ -82,15 +116,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
                 std::slice::from_raw_parts(eval.chunk(at, m, &mut scratch, None).cast::<T>(), m)
             };
             T::places(bins, x, &mut places[..m]);
-            let mut count = |place: u32, copy: usize| {
-                // SAFETY: a place of the row of one of the copies, all of which are there.
-                unsafe { *counts.get_unchecked_mut((place as usize).min(n) + rows[copy]) += 1 };
-            };
-            let (quads, rest) = places[..m].as_chunks::<COPIES>();
-            for quad in quads {
-                (0..COPIES).for_each(|copy| count(quad[copy], copy));
-            }
-            rest.iter().for_each(|&place| count(place, 0));
+            count(&places[..m], &mut counts, n, copies);
             at += m;
         }
         let (first, others) = counts.split_at_mut(row);
@@ -100,7 +126,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
         counts.truncate(n);
         counts
     };
-    if len <= PARALLEL_ABOVE {
+    if len <= SHARED_ABOVE {
         return part(0, len);
     }
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
@@ -112,6 +138,21 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
         a
     };
     each.into_iter().reduce(add).unwrap_or_default()
+}
+
+/// Adds elements to the copies, rows of `n + 1` counters, in turns.
+fn count(places: &[u32], counts: &mut [u64], n: usize, copies: usize) {
+    assert_eq!(counts.len(), copies * (n + 1));
+    let rows: [usize; COPIES] = std::array::from_fn(|copy| copy % copies * (n + 1));
+    let mut add = |place: u32, row: usize| {
+        // SAFETY: a place of the row of one of the copies, all of which are there.
+        unsafe { *counts.get_unchecked_mut((place as usize).min(n) + row) += 1 };
+    };
+    let (quads, rest) = places.as_chunks::<COPIES>();
+    for quad in quads {
+        quad.iter().zip(rows).for_each(|(&place, row)| add(place, row));
+    }
+    rest.iter().for_each(|&place| add(place, 0));
 }
 
 /// Counters in local memory: 32 KiB, which every GPU has.

@@ -150,12 +150,13 @@ impl Scanning<'_> {
                         }
                     }
                 };
-                host::Scan { joiner, block, load, flags, identity, store }.run();
+                host::Scan { joiner, block, load, flags, identity, store, direct: None }.run();
             }
             _ => {
                 // SAFETY: the result has a place for each element, and only this writes it.
                 let store = unsafe { host::storer::<T>(out) };
-                host::Scan { joiner, block, load, flags, identity, store }.run();
+                let direct = Some(out);
+                host::Scan { joiner, block, load, flags, identity, store, direct }.run();
             }
         }
     }
@@ -174,7 +175,7 @@ impl Scanning<'_> {
             let x = unsafe { values.host_values::<T>() };
             let load =
                 |start: usize, into: &mut [T]| into.copy_from_slice(&x[start..][..into.len()]);
-            self.on_host::<T, _>(&Plain(join), load, out);
+            self.on_host::<T, _>(&Plain::<_, false>(join), load, out);
         });
         Ok(())
     }
@@ -219,7 +220,10 @@ impl Op for Scanning<'_> {
         let eval = Evaluator::new(self.fused, &nest);
         macro_rules! plain {
             ($T:ty, $f:expr) => {
-                self.on_host::<$T, _>(&Plain($f), host::loader(&eval), out)
+                plain!($T, $f, false)
+            };
+            ($T:ty, $f:expr, $slow:literal) => {
+                self.on_host::<$T, _>(&Plain::<_, $slow>($f), host::loader(&eval), out)
             };
         }
         match (self.join, self.dtype) {
@@ -227,10 +231,10 @@ impl Op for Scanning<'_> {
             (Join::Sum, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_add(b)),
             (Join::Sum, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_add(b)),
             (Join::Sum, _) => self.on_host::<f32, _>(&FloatSum, host::loader(&eval), out),
-            (Join::Prod, DType::F64) => plain!(f64, |a, b| a * b),
-            (Join::Prod, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_mul(b)),
-            (Join::Prod, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_mul(b)),
-            (Join::Prod, _) => plain!(f32, |a, b| a * b),
+            (Join::Prod, DType::F64) => plain!(f64, |a, b| a * b, true),
+            (Join::Prod, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_mul(b), true),
+            (Join::Prod, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_mul(b), true),
+            (Join::Prod, _) => plain!(f32, |a, b| a * b, true),
             (Join::Min, dtype) => with_compute!(dtype, T => plain!(T, minimum)),
             (_, dtype) => with_compute!(dtype, T => plain!(T, maximum)),
         }

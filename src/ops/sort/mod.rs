@@ -104,24 +104,56 @@ struct Sorting<'a> {
     loads: Option<&'a mut Buffer>,
 }
 
-/// The bits of a float as an unsigned integer in the order of [`Order`].
-macro_rules! order_float {
-    ($bits:expr, $T:ty, $infinity:expr) => {{
-        let bits: $T = $bits;
-        let sign = 1 << (<$T>::BITS - 1);
-        match bits & !sign > $infinity {
-            true => <$T>::MAX,
-            false if bits & sign != 0 => !bits,
-            false => bits | sign,
-        }
-    }};
+/// Integers, as bits: ranks are the bits, some of them turned.
+#[derive(Clone, Copy)]
+struct Integers<K>(K);
+
+/// Floats, as bits.
+#[derive(Clone, Copy)]
+struct Floats<K> {
+    flip: K,
+    infinity: K,
 }
+
+macro_rules! rankings {
+    ($($T:ty)*) => {$(
+        impl host::Ranking<$T> for Integers<$T> {
+            #[inline]
+            fn rank(self, key: $T) -> $T {
+                key ^ self.0
+            }
+
+            #[inline]
+            fn key(self, rank: $T) -> $T {
+                rank ^ self.0
+            }
+        }
+
+        impl host::Ranking<$T> for Floats<$T> {
+            #[inline]
+            fn rank(self, key: $T) -> $T {
+                let sign = 1 << (<$T>::BITS - 1);
+                // All bits of negative numbers are turned, and the sign of others: no jump depends on it.
+                let turned = (key >> (<$T>::BITS - 1)).wrapping_neg() | sign;
+                let nan = key & !sign > self.infinity;
+                self.flip ^ if nan { <$T>::MAX } else { key ^ turned }
+            }
+
+            #[inline]
+            fn key(self, rank: $T) -> $T {
+                let sign = 1 << (<$T>::BITS - 1);
+                let rank = rank ^ self.flip;
+                rank ^ ((rank >> (<$T>::BITS - 1)).wrapping_sub(1) | sign)
+            }
+        }
+    )*};
+}
+rankings!(u8 u16 u32 u64);
 
 /// What is done with keys of some type.
 pub(crate) trait Visit {
     type Output;
-    /// `order` gives the integer by which a key is sorted.
-    fn visit<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) -> Self::Output;
+    fn visit<K: host::Key>(self, ranking: impl host::Ranking<K>) -> Self::Output;
 }
 
 impl Order {
@@ -132,12 +164,11 @@ impl Order {
             ($T:ty, integer) => {{
                 let sign: $T = if dtype.is_signed() { 1 << (<$T>::BITS - 1) } else { 0 };
                 let flip: $T = if descending { <$T>::MAX } else { 0 } ^ sign;
-                visitor.visit::<$T>(move |k| k ^ flip)
+                visitor.visit::<$T>(Integers(flip))
             }};
             ($T:ty, $infinity:expr) => {{
-                let (flip, infinity): ($T, $T) =
-                    (if descending { <$T>::MAX } else { 0 }, $infinity);
-                visitor.visit::<$T>(move |k| order_float!(k, $T, infinity) ^ flip)
+                let flip = if descending { <$T>::MAX } else { 0 };
+                visitor.visit::<$T>(Floats { flip, infinity: $infinity })
             }};
         }
         match dtype {
@@ -156,10 +187,7 @@ impl Order {
 }
 
 impl Sorting<'_> {
-    fn of<K: host::Key, P: Copy + Default + Send + Sync>(
-        self,
-        order: impl Fn(K) -> K + Sync + Copy,
-    ) {
+    fn of<K: host::Key, P: Copy + Default + Send + Sync>(self, ranking: impl host::Ranking<K>) {
         let n = self.keys.layout.len();
         let Some(block) = self.out.host_mut() else { return };
         // SAFETY: `K` is the bits of the keys, of which the result has as many, that nobody else uses.
@@ -193,20 +221,20 @@ impl Sorting<'_> {
                 }
             }
         };
-        host::rows(keys, loads, self.len, order);
+        host::rows(keys, loads, self.len, ranking);
     }
 }
 
 impl Visit for Sorting<'_> {
     type Output = ();
 
-    fn visit<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
+    fn visit<K: host::Key>(self, ranking: impl host::Ranking<K>) {
         match self.payload.dtype().map(DType::size) {
-            None => self.of::<K, ()>(order),
-            Some(1) => self.of::<K, u8>(order),
-            Some(2) => self.of::<K, u16>(order),
-            Some(4) => self.of::<K, u32>(order),
-            Some(_) => self.of::<K, u64>(order),
+            None => self.of::<K, ()>(ranking),
+            Some(1) => self.of::<K, u8>(ranking),
+            Some(2) => self.of::<K, u16>(ranking),
+            Some(4) => self.of::<K, u32>(ranking),
+            Some(_) => self.of::<K, u64>(ranking),
         }
     }
 }

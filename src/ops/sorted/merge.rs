@@ -10,7 +10,7 @@ use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, Result};
 use crate::host::eval::SharedOut;
 use crate::host::for_tasks;
-use crate::host::sort::Key;
+use crate::host::sort::{Key, Ranking};
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
@@ -187,7 +187,8 @@ impl Merge<'_> {
 impl Visit for Merge<'_> {
     type Output = ();
 
-    fn visit<K: Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
+    fn visit<K: Key>(self, ranking: impl Ranking<K>) {
+        let order = move |key: K| ranking.rank(key);
         let start = |buffer: Option<&mut Buffer>| {
             let block = buffer.and_then(|buffer| buffer.host_mut());
             block.map_or(std::ptr::NonNull::dangling().as_ptr(), |block| block.ptr_mut())

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
 use crate::host::for_tasks;
-use crate::host::sort::Key;
+use crate::host::sort::{Key, Ranking};
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
@@ -144,7 +144,8 @@ impl Op for Search<'_> {
 impl Visit for Search<'_> {
     type Output = ();
 
-    fn visit<K: Key>(self, order: impl Fn(K) -> K + Sync + Copy) {
+    fn visit<K: Key>(self, ranking: impl Ranking<K>) {
+        let order = move |key: K| ranking.rank(key);
         let Some(block) = self.out.host_mut() else { return };
         let out = SharedOut(block.ptr_mut());
         // SAFETY: bits of this size.

@@ -135,14 +135,14 @@ impl Op for First<'_> {
 impl Visit for First<'_> {
     type Output = Result<(RawArray, RawArray)>;
 
-    fn visit<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) -> Self::Output {
+    fn visit<K: host::Key>(self, ranking: impl host::Ranking<K>) -> Self::Output {
         let First { op, x, k, .. } = self;
         let layout = Layout::contiguous(&[k]);
         let mut values = RawArray::alloc(op, x.device(), &layout, x.dtype)?;
         let mut positions = RawArray::alloc(op, x.device(), &layout, DType::U64)?;
         // SAFETY: `K` is the bits of the keys.
         let keys = unsafe { x.host_values::<K>() };
-        let found = host::first(keys, k, order);
+        let found = host::first(keys, k, ranking);
         if let (Some(values), Some(positions)) = (values.host_mut(), positions.host_mut()) {
             for (i, (_, at)) in found.into_iter().enumerate() {
                 // SAFETY: both have `k` elements of these sizes, which nobody else uses.
@@ -166,7 +166,7 @@ struct Rank(u64);
 impl Visit for Rank {
     type Output = u64;
 
-    fn visit<K: host::Key>(self, order: impl Fn(K) -> K + Sync + Copy) -> u64 {
-        order(K::of_bits(self.0)).bits()
+    fn visit<K: host::Key>(self, ranking: impl host::Ranking<K>) -> u64 {
+        ranking.rank(K::of_bits(self.0)).bits()
     }
 }
