@@ -12,6 +12,9 @@ const TILE: usize = 16 * CHUNK;
 /// Rows of a tile of columns at least.
 const DOWN: usize = 32;
 
+/// Elements of a quarter at least, where four are scanned at a time.
+const QUARTER: usize = 16;
+
 /// Columns of a strip at most.
 const ACROSS: usize = 1024;
 
@@ -111,18 +114,21 @@ float_sum!(f32);
 float_sum!(f64);
 
 /// What is scanned, as a block of `outer` by `len` by `inner` elements along the middle axis.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub outer: usize,
     pub len: usize,
     pub inner: usize,
 }
 
+/// What is called with elements, piece by piece.
+pub(crate) type Pieces<'a, T> = &'a mut dyn FnMut(&[T]);
+
 /// A scan: where elements come from, how they are joined, where segments start, where results go.
 pub(crate) struct Scan<'a, T, J, L, S> {
     pub joiner: &'a J,
     pub block: Block,
-    /// `load(start, into)`: elements from `start` on.
+    /// `load(start, n, f)`: calls `f` with `n` elements from `start` on, in pieces one after the other.
     pub load: L,
     /// One flag an element, other than 0 where a segment starts.
     pub flags: Option<&'a [u8]>,
@@ -135,19 +141,18 @@ pub(crate) struct Scan<'a, T, J, L, S> {
 }
 
 /// Elements of an expression whose compute type is `T`.
-pub(crate) fn loader<'a, T: Copy>(eval: &'a Evaluator<'a>) -> impl Fn(usize, &mut [T]) + Sync + 'a {
-    |start, into: &mut [T]| {
+pub(crate) fn loader<'a, T: Copy>(
+    eval: &'a Evaluator<'a>,
+) -> impl Fn(usize, usize, Pieces<'_, T>) + Sync + 'a {
+    |start, n, f| {
         let mut scratch = eval.scratch();
-        for (k, part) in into.chunks_mut(CHUNK).enumerate() {
-            let to = part.as_mut_ptr();
-            // SAFETY: the range lies inside the expression, whose compute type is `T`; the value may
-            // have been put into place already.
-            unsafe {
-                let from = eval.chunk(start + k * CHUNK, part.len(), &mut scratch, Some(to.cast()));
-                if !std::ptr::eq(from, to.cast()) {
-                    to.copy_from_nonoverlapping(from.cast(), part.len());
-                }
-            }
+        for at in (0..n).step_by(CHUNK) {
+            let m = CHUNK.min(n - at);
+            // SAFETY: the range lies inside the expression, whose compute type is `T`.
+            f(unsafe {
+                let values = eval.chunk(start + at, m, &mut scratch, None);
+                std::slice::from_raw_parts(values.cast::<T>(), m)
+            });
         }
     }
 }
@@ -169,7 +174,7 @@ impl<T, J, L, S> Scan<'_, T, J, L, S>
 where
     T: Copy + Default + Send + Sync,
     J: Joiner<T>,
-    L: Fn(usize, &mut [T]) + Sync,
+    L: Fn(usize, usize, Pieces<'_, T>) + Sync,
     S: Fn(usize, &[T]) + Sync,
 {
     pub fn run(&self) {
@@ -204,6 +209,15 @@ where
         }
     }
 
+    /// Elements from `start` on, as they are.
+    fn fill(&self, start: usize, into: &mut [T]) {
+        let mut at = 0;
+        (self.load)(start, into.len(), &mut |xs| {
+            into[at..][..xs.len()].copy_from_slice(xs);
+            at += xs.len();
+        });
+    }
+
     fn put(&self, start: usize, tile: &[T]) {
         if self.direct.is_none() {
             (self.store)(start, tile);
@@ -217,6 +231,7 @@ where
         let tile = self.tile(first * len, rows * len, &mut spare);
         // What is loaded at a time stays in the first-level cache.
         let some = (CHUNK / len).max(1);
+        let mut copy = [T::default(); CHUNK];
         for (k, part) in tile.chunks_mut(some * len).enumerate() {
             let start = (first + k * some) * len;
             if some == 1 {
@@ -224,10 +239,10 @@ where
                 self.finish(start, part, None, head);
                 continue;
             }
-            (self.load)(start, part);
+            self.fill(start, part);
             for (row, xs) in part.chunks_mut(len).enumerate() {
                 let start = start + row * len;
-                let head = self.scan(start, xs);
+                let head = self.scan(start, xs, &mut copy);
                 self.finish(start, xs, None, head);
             }
         }
@@ -252,16 +267,15 @@ where
     /// Loads a tile and scans it by itself: where its first head is, and its total since the last.
     fn open(&self, start: usize, tile: &mut [T]) -> (Option<usize>, T) {
         if self.flags.is_some() {
-            (self.load)(start, tile);
-            let head = self.scan(start, tile);
+            self.fill(start, tile);
+            let head = self.scan(start, tile, &mut [T::default(); CHUNK]);
             return (head, tile[tile.len() - 1]);
         }
-        let mut before = None;
-        for (k, part) in tile.chunks_mut(CHUNK).enumerate() {
-            (self.load)(start + k * CHUNK, part);
-            self.inclusive(before, part);
-            before = part.last().copied();
-        }
+        let (mut at, mut before) = (0, None);
+        (self.load)(start, tile.len(), &mut |xs| {
+            before = self.inclusive(before, xs, &mut tile[at..][..xs.len()]);
+            at += xs.len();
+        });
         (None, tile[tile.len() - 1])
     }
 
@@ -273,9 +287,9 @@ where
     }
 
     /// Scans elements between heads, each by itself; gives the first head's place.
-    fn scan(&self, start: usize, xs: &mut [T]) -> Option<usize> {
+    fn scan(&self, start: usize, xs: &mut [T], copy: &mut [T; CHUNK]) -> Option<usize> {
         let Some(flags) = self.flags else {
-            self.inclusive(None, xs);
+            self.in_place(xs, copy);
             return None;
         };
         let flags = &flags[start..start + xs.len()];
@@ -283,67 +297,91 @@ where
         let mut from = 0;
         for (k, _) in flags.iter().enumerate().filter(|(_, f)| **f != 0) {
             first = first.or(Some(k));
-            self.inclusive(None, &mut xs[from..k]);
+            self.in_place(&mut xs[from..k], copy);
             from = k;
         }
-        self.inclusive(None, &mut xs[from..]);
+        self.in_place(&mut xs[from..], copy);
         first
     }
 
-    /// Scans elements of one segment, of which others may have come `before`.
-    fn inclusive(&self, before: Option<T>, xs: &mut [T]) {
-        if let (Some(before), Some(x)) = (before, xs.first_mut()) {
-            *x = self.joiner.join(before, *x);
+    /// The same as [`Scan::inclusive`] of what is in the result's place.
+    fn in_place(&self, xs: &mut [T], copy: &mut [T; CHUNK]) {
+        if !J::SLOW || xs.len() < 4 * QUARTER {
+            let Some((first, rest)) = xs.split_first_mut() else { return };
+            let mut sum = *first;
+            for x in rest {
+                sum = self.joiner.join(sum, *x);
+                *x = sum;
+            }
+            return;
         }
-        if J::SLOW {
-            return self.by_quarters(xs);
-        }
-        let Some((first, rest)) = xs.split_first_mut() else { return };
-        let mut sum = *first;
-        for x in rest {
-            sum = self.joiner.join(sum, *x);
-            *x = sum;
+        let mut before = None;
+        for xs in xs.chunks_mut(CHUNK) {
+            let copy = &mut copy[..xs.len()];
+            copy.copy_from_slice(xs);
+            before = self.inclusive(before, copy, xs);
         }
     }
 
-    /// Four parts at a time: each step waits for the one before it, and processors can do several.
-    fn by_quarters(&self, xs: &mut [T]) {
+    /// Scans elements of one segment, of which others may have come `before`; gives the last result.
+    fn inclusive(&self, before: Option<T>, xs: &[T], out: &mut [T]) -> Option<T> {
+        let (Some(&first), Some(to)) = (xs.first(), out.first_mut()) else { return before };
+        let first = before.map_or(first, |before| self.joiner.join(before, first));
+        *to = first;
+        if J::SLOW {
+            return Some(self.by_quarters(first, xs, out));
+        }
+        let mut sum = first;
+        for (to, &x) in out[1..].iter_mut().zip(&xs[1..]) {
+            sum = self.joiner.join(sum, x);
+            *to = sum;
+        }
+        Some(sum)
+    }
+
+    /// Four parts at a time: each step waits for the one before it, and processors can do several. The
+    /// first result is known.
+    fn by_quarters(&self, first: T, xs: &[T], out: &mut [T]) -> T {
         let join = |a, b| self.joiner.join(a, b);
-        let mut before: Option<T> = None;
-        for xs in xs.chunks_mut(CHUNK) {
+        let mut sum = first;
+        for (k, (xs, out)) in xs.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
+            let first = if k == 0 { first } else { join(sum, xs[0]) };
+            out[0] = first;
             let quarter = xs.len() / 4;
-            if let Some(before) = before {
-                xs[0] = join(before, xs[0]);
-            }
-            if quarter < 16 {
-                let mut sum = xs[0];
-                for x in &mut xs[1..] {
-                    sum = join(sum, *x);
-                    *x = sum;
+            if quarter < QUARTER {
+                sum = first;
+                for (to, &x) in out[1..].iter_mut().zip(&xs[1..]) {
+                    sum = join(sum, x);
+                    *to = sum;
                 }
-                before = Some(sum);
                 continue;
             }
-            let (a, rest) = xs.split_at_mut(quarter);
-            let (b, rest) = rest.split_at_mut(quarter);
-            let (c, d) = rest.split_at_mut(quarter);
-            let mut sums = [a[0], b[0], c[0], d[0]];
-            let others = b[1..].iter_mut().zip(&mut c[1..]).zip(&mut d[1..]);
-            for (a, ((b, c), d)) in a[1..].iter_mut().zip(others) {
+            let part = |k: usize| &xs[k * quarter..][..quarter];
+            let [a, b, c, d] = [part(0), part(1), part(2), part(3)];
+            let (to_a, rest) = out.split_at_mut(quarter);
+            let (to_b, rest) = rest.split_at_mut(quarter);
+            let (to_c, to_d) = rest.split_at_mut(quarter);
+            let mut sums = [first, b[0], c[0], d[0]];
+            (to_b[0], to_c[0], to_d[0]) = (b[0], c[0], d[0]);
+            let from = a[1..].iter().zip(&b[1..]).zip(c[1..].iter().zip(&d[1..]));
+            let to = to_a[1..].iter_mut().zip(&mut to_b[1..]);
+            let to = to.zip(to_c[1..].iter_mut().zip(&mut to_d[1..]));
+            for (((a, b), (c, d)), ((to_a, to_b), (to_c, to_d))) in from.zip(to) {
                 sums = [join(sums[0], *a), join(sums[1], *b), join(sums[2], *c), join(sums[3], *d)];
-                (*a, *b, *c, *d) = (sums[0], sums[1], sums[2], sums[3]);
+                (*to_a, *to_b, *to_c, *to_d) = (sums[0], sums[1], sums[2], sums[3]);
             }
-            for x in &mut d[quarter..] {
-                sums[3] = join(sums[3], *x);
-                *x = sums[3];
+            for (to, &x) in to_d[quarter..].iter_mut().zip(&xs[4 * quarter..]) {
+                sums[3] = join(sums[3], x);
+                *to = sums[3];
             }
-            let to_c = join(sums[0], sums[1]);
-            let to_d = join(to_c, sums[2]);
-            b.iter_mut().for_each(|x| *x = join(sums[0], *x));
-            c.iter_mut().for_each(|x| *x = join(to_c, *x));
-            d.iter_mut().for_each(|x| *x = join(to_d, *x));
-            before = Some(join(to_d, sums[3]));
+            let before_c = join(sums[0], sums[1]);
+            let before_d = join(before_c, sums[2]);
+            to_b.iter_mut().for_each(|x| *x = join(sums[0], *x));
+            to_c.iter_mut().for_each(|x| *x = join(before_c, *x));
+            to_d.iter_mut().for_each(|x| *x = join(before_d, *x));
+            sum = join(before_d, sums[3]);
         }
+        sum
     }
 
     /// Joins in what comes before, up to the first head; moves an exclusive scan to its place.
@@ -406,7 +444,7 @@ where
         let Block { outer, len, inner } = self.block;
         let threads = rayon::current_num_threads();
         let alone = outer * len * inner <= SHARED_ABOVE;
-        let most = if alone { ACROSS } else { (inner * outer / (threads * 2)).clamp(64, ACROSS) };
+        let most = if alone { ACROSS } else { (inner * outer / threads).clamp(256, ACROSS) };
         let strip = inner.min(most);
         let strips = inner.div_ceil(strip);
         let spans = match outer * strips >= threads || alone {
@@ -493,7 +531,7 @@ where
                 let start = (o * len + top + r) * inner + first;
                 let (above, row) = tile.split_at_mut(r * width);
                 let row = &mut row[..width];
-                (self.load)(start, row);
+                self.fill(start, row);
                 let flags = self.flags.map(|flags| &flags[start..start + width]);
                 if r > 0 {
                     let above = &above[(r - 1) * width..];
@@ -564,61 +602,28 @@ where
         let mut spare = Vec::new();
         // Sums since the tile's top.
         let mut sums = vec![T::default(); width];
+        // By all columns, not those of the strip, which are as many as threads make them.
         let down = (TILE / inner.min(ACROSS)).max(DOWN);
-        // Rows in one piece are loaded and stored as one, or lie where results belong.
-        let whole = width == inner;
-        let piece = if whole { down } else { 1 };
+        // Short rows are loaded and stored several at a time, which stay in the first-level cache.
+        let some = if width == inner { (CHUNK / width).max(1) } else { 1 };
         for top in (from..to).step_by(down) {
-            let n = down.min(to - top) * width;
-            let start = |r: usize| (o * len + top + r) * inner + first;
-            let tile = match whole && store {
-                true => self.tile(start(0), n, &mut spare),
-                false => {
-                    spare.resize(n, T::default());
-                    &mut spare[..]
-                }
-            };
-            for (k, part) in tile.chunks_mut(piece * width).enumerate() {
-                (self.load)(start(k * piece), part);
-            }
-            for (r, row) in tile.chunks_mut(width).enumerate() {
-                match self.identity {
-                    None if r == 0 => sums.copy_from_slice(row),
-                    None => {
-                        for (sum, x) in sums.iter_mut().zip(row) {
-                            *sum = joiner.join(*sum, *x);
-                            *x = *sum;
-                        }
+            let rows = down.min(to - top);
+            for above in (0..rows).step_by(some) {
+                let start = (o * len + top + above) * inner + first;
+                let n = some.min(rows - above) * width;
+                let part = match store {
+                    true => self.tile(start, n, &mut spare),
+                    false => {
+                        spare.resize(n, T::default());
+                        &mut spare[..]
                     }
-                    // What comes before goes out.
-                    Some(identity) if r == 0 => {
-                        sums.copy_from_slice(row);
-                        row.fill(identity);
-                    }
-                    Some(_) => {
-                        for (sum, x) in sums.iter_mut().zip(row) {
-                            let next = joiner.join(*sum, *x);
-                            *x = std::mem::replace(sum, next);
-                        }
-                    }
+                };
+                self.fill(start, part);
+                for (r, row) in part.chunks_mut(width).enumerate() {
+                    self.down(above + r == 0, row, &mut sums, &carries);
                 }
-            }
-            if store && !carries.is_empty() {
-                let mut rows = tile.chunks_mut(width);
-                if self.identity.is_some()
-                    && let Some(row) = rows.next()
-                {
-                    row.iter_mut().zip(&carries).for_each(|(x, &c)| *x = joiner.whole(c));
-                }
-                for row in rows {
-                    row.iter_mut().zip(&carries).for_each(|(x, &c)| *x = joiner.after(c, *x));
-                }
-            }
-            if store && whole {
-                self.put(start(0), tile);
-            } else if store {
-                for (r, row) in tile.chunks(width).enumerate() {
-                    (self.store)(start(r), row);
+                if store {
+                    self.put(start, part);
                 }
             }
             match carries.is_empty() {
@@ -631,6 +636,35 @@ where
         carry.clear();
         carry.extend(carries.into_iter().map(Some));
     }
+
+    /// One row of a tile: joins it to the sums above, and leaves the results in its place.
+    fn down(&self, top: bool, row: &mut [T], sums: &mut [T], carries: &[J::Carry]) {
+        let joiner = self.joiner;
+        match self.identity {
+            None if top => sums.copy_from_slice(row),
+            None => {
+                for (sum, x) in sums.iter_mut().zip(&mut *row) {
+                    *sum = joiner.join(*sum, *x);
+                    *x = *sum;
+                }
+            }
+            // What comes before goes out.
+            Some(identity) if top => {
+                sums.copy_from_slice(row);
+                row.fill(identity);
+            }
+            Some(_) => {
+                for (sum, x) in sums.iter_mut().zip(&mut *row) {
+                    let next = joiner.join(*sum, *x);
+                    *x = std::mem::replace(sum, next);
+                }
+            }
+        }
+        match top && self.identity.is_some() {
+            true => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.whole(c)),
+            false => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.after(c, *x)),
+        }
+    }
 }
 
 /// Runs `f` for each task of a scan, in parallel where there are elements enough.
@@ -638,5 +672,87 @@ fn scan_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync) {
     match elements <= SHARED_ABOVE {
         true => (0..tasks).for_each(f),
         false => for_tasks(tasks, elements, f),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers whose sums are exact in every type.
+    fn input(n: usize) -> (Vec<f64>, Vec<u8>) {
+        let x = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 7) % 1000;
+        ((0..n).map(|i| x(i) as f64).collect(), (0..n).map(|i| u8::from(x(i) < 9)).collect())
+    }
+
+    /// Sums by the definition.
+    fn want(x: &[f64], flags: Option<&[u8]>, block: Block, exclusive: bool) -> Vec<f64> {
+        let Block { len, inner, .. } = block;
+        let mut out = vec![0.0; x.len()];
+        for (i, &v) in x.iter().enumerate() {
+            let starts = i / inner % len == 0 || flags.is_some_and(|flags| flags[i] != 0);
+            let before = match (starts, exclusive) {
+                (true, _) => 0.0,
+                (false, true) => out[i - inner] + x[i - inner],
+                (false, false) => out[i - inner],
+            };
+            out[i] = if exclusive { before } else { before + v };
+        }
+        out
+    }
+
+    #[test]
+    fn every_block_in_every_way() {
+        let shapes = [
+            [1, 1, 1],
+            [3, 70, 1],
+            [500, 600, 1],
+            [2, 40_000, 1],
+            [1, 300_000, 1],
+            [3, 700, 5],
+            [1, 100_000, 3],
+            [1, 2000, 300],
+            [2, 70, 1500],
+            [1, 5, 70_000],
+            [700, 3, 200],
+        ];
+        for [outer, len, inner] in shapes {
+            let block = Block { outer, len, inner };
+            let n = outer * len * inner;
+            let (x, marks) = input(n);
+            for (flags, exclusive, direct) in [
+                (None, false, true),
+                (None, true, true),
+                (None, false, false),
+                (None, true, false),
+                (Some(&marks[..]), false, true),
+                (Some(&marks[..]), true, false),
+            ] {
+                let want = want(&x, flags, block, exclusive);
+                let what = format!("{block:?}, {exclusive}, {direct}, {}", flags.is_some());
+                let load = |start: usize, n: usize, f: Pieces<'_, f64>| {
+                    x[start..start + n].chunks(100).for_each(f);
+                };
+                let mut out = vec![-1.0; n];
+                let to = SharedOut(out.as_mut_ptr().cast());
+                // SAFETY (both): there is a place for each element.
+                let store = unsafe { storer::<f64>(to) };
+                let (identity, direct) = (exclusive.then_some(0.0), direct.then_some(to));
+                let joiner = &FloatSum;
+                Scan { joiner, block, load, flags, identity, store, direct }.run();
+                assert!(out == want, "sums of floats, {what}");
+
+                let mut out = vec![-1i64; n];
+                let to = SharedOut(out.as_mut_ptr().cast());
+                let load = |start: usize, n: usize, f: Pieces<'_, i64>| {
+                    f(&x[start..start + n].iter().map(|&v| v as i64).collect::<Vec<_>>());
+                };
+                let store = unsafe { storer::<i64>(to) };
+                let (identity, direct) = (exclusive.then_some(0), direct.map(|_| to));
+                let joiner = &Plain::<_, false>(|a: i64, b: i64| a + b);
+                Scan { joiner, block, load, flags, identity, store, direct }.run();
+                assert!(out.iter().zip(&want).all(|(&a, &b)| a as f64 == b), "sums, {what}");
+            }
+        }
     }
 }

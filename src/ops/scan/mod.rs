@@ -17,7 +17,7 @@ use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::host::eval::{Evaluator, SharedOut};
-use crate::host::scan::{self as host, Block, FloatSum, Joiner, Plain};
+use crate::host::scan::{self as host, Block, FloatSum, Joiner, Pieces, Plain};
 use crate::host::{maximum, minimum};
 use crate::layout::{Dims, Layout, check_axis, count};
 #[cfg(feature = "opencl")]
@@ -118,8 +118,12 @@ impl Scanning<'_> {
         (0..self.fused.shape.len()).collect()
     }
 
-    fn on_host<T, J>(&self, joiner: &J, load: impl Fn(usize, &mut [T]) + Sync, out: SharedOut)
-    where
+    fn on_host<T, J>(
+        &self,
+        joiner: &J,
+        load: impl Fn(usize, usize, Pieces<'_, T>) + Sync,
+        out: SharedOut,
+    ) where
         T: Copy + Default + Send + Sync,
         J: Joiner<T>,
     {
@@ -173,8 +177,7 @@ impl Scanning<'_> {
             };
             // SAFETY: bits of this size.
             let x = unsafe { values.host_values::<T>() };
-            let load =
-                |start: usize, into: &mut [T]| into.copy_from_slice(&x[start..][..into.len()]);
+            let load = |start: usize, n: usize, f: Pieces<'_, T>| f(&x[start..][..n]);
             self.on_host::<T, _>(&Plain::<_, false>(join), load, out);
         });
         Ok(())
