@@ -34,7 +34,7 @@ typedef float clan_word;
 #define CLAN_COLS 1 // columns side by side in a tile; a power of two
 #endif
 #ifndef CLAN_LANES
-#define CLAN_LANES 1 // runs of CLAN_EACH elements that a lone work-item follows side by side: scan_lanes.cl
+#define CLAN_LANES 1 // elements of a run, of which a lone work-item follows CLAN_EACH a tile: scan_lanes.cl
 #endif
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both

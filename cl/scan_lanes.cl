@@ -1,26 +1,18 @@
 // scan_lanes: `scan_sums` and `scan_spans` of one row for a CPU, whose groups are one work-item. Comes after `scan.cl`.
 //
-// One element after the other would wait for the sum before it every time. So a work-item follows CLAN_LANES runs
-// side by side: first their totals, from which each run's beginning follows, then the elements, which are in the
-// cache by then.
+// One element after the other would wait for the sum before it every time. So CLAN_LANES neighbours are joined by
+// themselves first, which several processors' pipes do for several such runs at a time, and only their totals one
+// after the other.
 //
-// private: what each run has come to; global: input and output; local and constant: not used.
+// private: a run, and what came before it; global: input and output; local and constant: not used.
 
-// The tile's runs from `from` on: their totals.
-static inline void clan_lane_totals(clan_word* total, const clan_ix from CLAN_PARAMS) {
-  for (uint l = 0; l < CLAN_LANES; l++) total[l] = (clan_word)clan_at(from + l * CLAN_EACH CLAN_ARGS);
-  for (uint k = 1; k < CLAN_EACH; k++) {
-    for (uint l = 0; l < CLAN_LANES; l++) {
-      total[l] = clan_join(total[l], (clan_word)clan_at(from + l * CLAN_EACH + k CLAN_ARGS));
-    }
-  }
-}
+// Unrolled, so that a run is in registers.
+#define CLAN_EACH_LANE(from) _Pragma("unroll") for (int c = from; c < CLAN_LANES; c++)
 
-// The carry after a tile, from the totals of its runs and, if it has one, the carry before it.
-static inline clan_carry clan_lane_carry(clan_carry carry, const bool has, const clan_word* total) {
-  clan_word all = total[0];
-  for (uint l = 1; l < CLAN_LANES; l++) all = clan_join(all, total[l]);
-  return has ? clan_push(carry, all) : clan_first(all);
+// A run from `at` on: what its elements come to, each with those before it.
+static inline void clan_run(clan_word* v, const clan_ix at CLAN_PARAMS) {
+  v[0] = (clan_word)clan_at(at CLAN_ARGS);
+  CLAN_EACH_LANE(1) v[c] = clan_join(v[c - 1], (clan_word)clan_at(at + c CLAN_ARGS));
 }
 
 // Span g: tiles from `each * g` on. `sums` has the total of every span; no segment starts in one.
@@ -33,9 +25,14 @@ void scan_sums(__global clan_carry* sums, __global uchar* cuts, CLAN_SIZE_PARAMS
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     const clan_ix from = tile * CLAN_TILE;
     if (from + CLAN_TILE > n) break;
-    clan_word total[CLAN_LANES];
-    clan_lane_totals(total, from CLAN_ARGS);
-    carry = clan_lane_carry(carry, has, total);
+    clan_word v[CLAN_LANES];
+    clan_run(v, from CLAN_ARGS);
+    clan_word total = v[CLAN_LANES - 1];
+    for (clan_ix r = CLAN_LANES; r < CLAN_TILE; r += CLAN_LANES) {
+      clan_run(v, from + r CLAN_ARGS);
+      total = clan_join(total, v[CLAN_LANES - 1]);
+    }
+    carry = has ? clan_push(carry, total) : clan_first(total);
     has = true;
   }
   sums[span] = carry;
@@ -55,66 +52,40 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
     has = true;
   }
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
-    const clan_ix from = tile * CLAN_TILE;
-    clan_word so_far[CLAN_LANES];
-    uint lanes = CLAN_LANES, count = CLAN_EACH;
-    clan_carry after = carry;
-    if (from + CLAN_TILE <= n) {
-      clan_word total[CLAN_LANES];
-      clan_lane_totals(total, from CLAN_ARGS);
-      clan_word before = total[0];
-      // What comes before each run; before the first of all nothing does.
-      for (uint l = 0; l < CLAN_LANES; l++) {
-        so_far[l] = l == 0 ? clan_whole(carry) : has ? clan_after(carry, before) : before;
-        before = l == 0 ? total[0] : clan_join(before, total[l]);
+    const clan_ix from = tile * CLAN_TILE, to = min(n, from + CLAN_TILE);
+    // Everything before a run, from the tile's beginning as one sum; what the tile alone comes to.
+    clan_word so_far = clan_whole(carry), total = 0;
+    bool begun = has;
+    clan_ix i = from;
+    for (; i + CLAN_LANES <= to; i += CLAN_LANES) {
+      clan_word v[CLAN_LANES];
+      clan_run(v, i CLAN_ARGS);
+      total = i > from ? clan_join(total, v[CLAN_LANES - 1]) : v[CLAN_LANES - 1];
+      // Only the first of all has nothing before it.
+      if (begun) {
+        CLAN_EACH_LANE(0) v[c] = clan_join(so_far, v[c]);
       }
-      after = clan_lane_carry(carry, has, total);
-    } else {
-      // The last elements in one run.
-      lanes = 1;
-      count = (uint)(n - from);
-      so_far[0] = clan_whole(carry);
-    }
-    uint k = 0;
-    if (!has) {
-      // The first element of all.
-      for (uint l = 0; l < lanes; l++) {
-        const clan_word x = (clan_word)clan_at(from + l * CLAN_EACH CLAN_ARGS);
-        const clan_word whole = l == 0 ? x : clan_join(so_far[l], x);
 #ifdef CLAN_EXCLUSIVE
-        CLAN_PUT(out, from + l * CLAN_EACH, l == 0 ? identity : so_far[l]);
+      CLAN_PUT(out, i, begun ? so_far : identity);
+      CLAN_EACH_LANE(1) CLAN_PUT(out, i + c, v[c - 1]);
 #else
-        CLAN_PUT(out, from + l * CLAN_EACH, whole);
+      CLAN_EACH_LANE(0) CLAN_PUT(out, i + c, v[c]);
 #endif
-        so_far[l] = whole;
-      }
-      k = 1;
+      so_far = v[CLAN_LANES - 1];
+      begun = true;
     }
-    if (lanes == CLAN_LANES) {
-      for (; k < CLAN_EACH; k++) {
-        for (uint l = 0; l < CLAN_LANES; l++) {
-          const clan_ix i = from + l * CLAN_EACH + k;
-          const clan_word whole = clan_join(so_far[l], (clan_word)clan_at(i CLAN_ARGS));
+    for (; i < to; i++) {
+      const clan_word x = (clan_word)clan_at(i CLAN_ARGS);
+      const clan_word whole = begun ? clan_join(so_far, x) : x;
 #ifdef CLAN_EXCLUSIVE
-          CLAN_PUT(out, i, so_far[l]);
+      CLAN_PUT(out, i, begun ? so_far : identity);
 #else
-          CLAN_PUT(out, i, whole);
+      CLAN_PUT(out, i, whole);
 #endif
-          so_far[l] = whole;
-        }
-      }
-    } else {
-      for (; k < count; k++) {
-        const clan_word whole = clan_join(so_far[0], (clan_word)clan_at(from + k CLAN_ARGS));
-#ifdef CLAN_EXCLUSIVE
-        CLAN_PUT(out, from + k, so_far[0]);
-#else
-        CLAN_PUT(out, from + k, whole);
-#endif
-        so_far[0] = whole;
-      }
+      so_far = whole;
+      begun = true;
     }
-    carry = after;
+    carry = has ? clan_push(carry, total) : clan_first(total);
     has = true;
   }
 }

@@ -63,8 +63,11 @@ const SPINS: u32 = 1 << 11;
 /// Tiles whose totals are posted together as well, where warps look back: `CLAN_BLOCK`.
 const BLOCK: usize = 32;
 
-/// Runs that a CPU follows side by side along a single row: enough to hide the latency of a sum.
+/// Neighbours along a single row that a CPU joins by themselves: enough of them to hide the latency of a sum.
 const LANES: usize = 8;
+
+/// Elements up to which a CPU makes no sums first: one work-item has done them before a second launch starts.
+const ALONE: usize = 1 << 17;
 
 /// How tiles lie, for one type and one device.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +79,7 @@ struct Shape {
     columns: usize,
     /// Tiles that a work-item looks at when it looks back.
     depth: usize,
-    /// Runs of `each` elements that a lone work-item follows.
+    /// Elements of the runs that a lone work-item follows, `each` of them in a tile.
     lanes: usize,
 }
 
@@ -406,7 +409,9 @@ impl Call<'_> {
         let program = self.program(&input, None, false, false)?;
         // Enough groups to fill the device; where loops have to be short, short spans: a tile has some
         // ten loops over elements.
-        let wanted = (self.device.point.groups / chains).clamp(1, tiles.div_ceil(2));
+        let alone = self.device.launch_kind == DeviceKind::Cpu && self.chains.n <= ALONE;
+        let groups = if alone { 1 } else { self.device.point.groups };
+        let wanted = (groups / chains).clamp(1, tiles.div_ceil(2));
         let most = (self.device.loop_rounds() / (self.shape.each * self.shape.lanes * 10)).max(1);
         let each = tiles.div_ceil(wanted).min(most);
         let spans = tiles.div_ceil(each);
