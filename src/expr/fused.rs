@@ -24,6 +24,41 @@ pub(crate) enum Op {
     Cast(u32),
 }
 
+impl Op {
+    /// Whether a processor calls a function of the mathematical library for each element.
+    fn is_heavy(&self) -> bool {
+        use Unary::*;
+        match self {
+            Op::Unary(op, _) => matches!(
+                op,
+                Cbrt | Exp
+                    | Exp2
+                    | ExpM1
+                    | Ln
+                    | Log2
+                    | Log10
+                    | Ln1p
+                    | Sin
+                    | Cos
+                    | Tan
+                    | Asin
+                    | Acos
+                    | Atan
+                    | Sinh
+                    | Cosh
+                    | Tanh
+                    | Asinh
+                    | Acosh
+                    | Atanh
+            ),
+            Op::Binary(op, _) => {
+                matches!(op, Binary::Pow | Binary::Atan2 | Binary::Hypot | Binary::Rem)
+            }
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Inst {
     pub op: Op,
@@ -123,6 +158,11 @@ impl Fused {
 
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// What an element costs a processor, in loads and additions, roughly.
+    pub fn weight(&self) -> usize {
+        self.insts.iter().map(|i| if i.op.is_heavy() { 16 } else { 1 }).sum()
     }
 
     /// Refuses types that the device does not compute in.

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 /// Elements in one chunk.
 pub(crate) const CHUNK: usize = 1024;
 
-/// Instructions, times elements, that are done before other threads are awake.
+/// Elements, times what one costs, that are done before other threads are awake.
 const LIGHT: usize = 4 * PARALLEL_ABOVE;
 
 /// Where an instruction's value is found.
@@ -481,7 +481,7 @@ pub(crate) unsafe fn eval_into(fused: &Fused, nest: &Nest, dtype: DType, out: *m
     let direct = contiguous && dtype.compute() == dtype;
     let size = dtype.size();
     let out = SharedOut(out);
-    let light = eval.len() * fused.insts.len() <= LIGHT;
+    let light = eval.len() <= LIGHT / fused.weight().max(1);
     let pieces = |f: &(dyn Fn(usize, usize) + Sync)| match light {
         true => f(0, eval.len()),
         false => for_each_piece(eval.len(), f),

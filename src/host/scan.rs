@@ -1,25 +1,35 @@
 //! Scans on the host: tiles that stay in the cache are scanned by themselves, then joined to what
 //! comes before them.
 
+mod columns;
+#[cfg(test)]
+mod tests;
+
 use super::eval::{CHUNK, Evaluator, SharedOut};
-use super::{PARALLEL_ABOVE, each_task, for_tasks, map_tasks};
+use super::{PARALLEL_ABOVE, each_task, for_tasks};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Elements of a tile: half of a small second-level cache.
 const TILE: usize = 16 * CHUNK;
 
-/// Rows of a tile of columns at least.
-const DOWN: usize = 32;
-
 /// Elements of a quarter at least, where four are scanned at a time.
 const QUARTER: usize = 16;
 
-/// Columns of a strip at most.
-const ACROSS: usize = 1024;
-
 /// Elements from which threads share a scan: waking them takes tens of microseconds.
 const SHARED_ABOVE: usize = 8 * PARALLEL_ABOVE;
+
+/// Instead of a number of tiles: one will never be passed.
+const LOST: usize = usize::MAX;
+
+/// Tells those that wait, where an operator of the user's panics.
+struct Lost<'a>(&'a AtomicUsize);
+
+impl Drop for Lost<'_> {
+    fn drop(&mut self) {
+        self.0.store(LOST, Ordering::Release);
+    }
+}
 
 /// An associative operator over values of type `T`.
 pub(crate) trait Joiner<T>: Sync {
@@ -136,8 +146,10 @@ pub(crate) struct Scan<'a, T, J, L, S> {
     pub identity: Option<T>,
     /// `store(start, values)`: results from `start` on; each place once.
     pub store: S,
-    /// Where results lie as they are: rows are then scanned there, and not stored.
+    /// Where results lie as they are: they are then made there, and not stored.
     pub direct: Option<SharedOut>,
+    /// What an element costs beside the scan, in additions.
+    pub weight: usize,
 }
 
 /// Elements of an expression whose compute type is `T`.
@@ -187,13 +199,28 @@ where
         } else if len <= TILE {
             // A task takes as many whole rows as make a tile.
             let rows = TILE / len;
-            scan_tasks(outer.div_ceil(rows), outer * len, |k| {
+            self.tasks(outer.div_ceil(rows), |k| {
                 self.rows(k * rows, rows.min(outer - k * rows));
             });
-        } else if outer >= 4 * rayon::current_num_threads() || outer * len <= SHARED_ABOVE {
-            scan_tasks(outer, outer * len, |row| self.row(row * len));
+        } else if outer >= 4 * rayon::current_num_threads() || self.is_short() {
+            self.tasks(outer, |row| self.row(row * len));
         } else {
             (0..outer).for_each(|row| self.shared_row(row * len));
+        }
+    }
+
+    /// Whether it is done before other threads are awake.
+    fn is_short(&self) -> bool {
+        let Block { outer, len, inner } = self.block;
+        outer * len * inner <= SHARED_ABOVE / self.weight.max(1)
+    }
+
+    /// Runs `f` for each task, in parallel where that is worth it.
+    fn tasks(&self, tasks: usize, f: impl Fn(usize) + Sync) {
+        let Block { outer, len, inner } = self.block;
+        match self.is_short() {
+            true => (0..tasks).for_each(f),
+            false => for_tasks(tasks, outer * len * inner, f),
         }
     }
 
@@ -417,10 +444,15 @@ where
                 }
                 let at = k * TILE;
                 let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
+                let lost = Lost(&passed);
                 let (head, total) = self.open(start + at, tile);
                 let mut polls = 0u32;
-                while passed.load(Ordering::Acquire) != k {
-                    polls += 1;
+                loop {
+                    match passed.load(Ordering::Acquire) {
+                        now if now == k => break,
+                        LOST => return,
+                        _ => polls += 1,
+                    }
                     if polls < 1 << 10 { std::hint::spin_loop() } else { std::thread::yield_now() }
                 }
                 // Only tile k is here: the others wait for its number or have passed.
@@ -430,6 +462,7 @@ where
                     *carry = Some(self.next(before, head, total));
                     before
                 };
+                std::mem::forget(lost);
                 passed.store(k + 1, Ordering::Release);
                 self.finish(start + at, tile, before, head);
                 self.put(start + at, tile);
@@ -437,322 +470,5 @@ where
         };
         let threads = rayon::current_num_threads().min(tiles);
         each_task(threads, 1, &work);
-    }
-
-    /// Down columns: strips of them are tasks, and where these are few, spans of rows too.
-    fn columns(&self) {
-        let Block { outer, len, inner } = self.block;
-        let threads = rayon::current_num_threads();
-        let alone = outer * len * inner <= SHARED_ABOVE;
-        let most = if alone { ACROSS } else { (inner * outer / threads).clamp(256, ACROSS) };
-        let strip = inner.min(most);
-        let strips = inner.div_ceil(strip);
-        let spans = match outer * strips >= threads || alone {
-            true => 1,
-            false => (threads * 2).min(len.div_ceil(4 * DOWN)),
-        };
-        let rows = len.div_ceil(spans);
-        let place = |task: usize| {
-            let first = task % strips * strip;
-            [task / strips, first, strip.min(inner - first)]
-        };
-        if spans == 1 {
-            scan_tasks(outer * strips, outer * len * inner, |task| {
-                self.strip(place(task), [0, len], &mut Vec::new(), true);
-            });
-            return;
-        }
-        let part = |s: usize| [s * rows, len.min((s + 1) * rows)];
-        let spans = len.div_ceil(rows);
-        for at in (0..outer * strips).map(place) {
-            let totals: Vec<Vec<Option<J::Carry>>> = map_tasks(spans - 1, &|s| {
-                let mut carry = Vec::new();
-                self.strip(at, part(s), &mut carry, false);
-                carry
-            });
-            // A span's total is that since its last head where it has one, so joining is told which.
-            let mut before: Vec<Vec<Option<J::Carry>>> = vec![Vec::new()];
-            for (s, total) in totals.into_iter().enumerate() {
-                let joined = match before[s].is_empty() {
-                    true => total,
-                    false => {
-                        let mut carry = before[s].clone();
-                        for (c, (carry, total)) in carry.iter_mut().zip(total).enumerate() {
-                            let cut = self.cut(at, part(s), c);
-                            *carry = match (*carry, total) {
-                                (Some(a), Some(b)) if !cut => {
-                                    Some(self.joiner.push(a, self.joiner.whole(b)))
-                                }
-                                (_, b) => b,
-                            };
-                        }
-                        carry
-                    }
-                };
-                before.push(joined);
-            }
-            each_task(before.len(), 1, &|s| {
-                self.strip(at, part(s), &mut before[s].clone(), true);
-            });
-        }
-    }
-
-    /// Whether a segment starts in rows `from .. to` of column `first + c`.
-    fn cut(&self, [o, first, _]: [usize; 3], [from, to]: [usize; 2], c: usize) -> bool {
-        let Block { len, inner, .. } = self.block;
-        let flag = |flags: &[u8], r: usize| flags[(o * len + r) * inner + first + c] != 0;
-        self.flags.is_some_and(|flags| (from..to).any(|r| flag(flags, r)))
-    }
-
-    /// `width` columns from `first` on, rows `from .. to`, after `carry`, which is empty in the
-    /// beginning; in the end it is what comes after.
-    fn strip(
-        &self,
-        [o, first, width]: [usize; 3],
-        [from, to]: [usize; 2],
-        carry: &mut Vec<Option<J::Carry>>,
-        store: bool,
-    ) {
-        let Block { len, inner, .. } = self.block;
-        if self.flags.is_none() {
-            return self.plain_strip([o, first, width], [from, to], carry, store);
-        }
-        carry.resize(width, None);
-        let mut tile = vec![T::default(); DOWN * width];
-        // The last inclusive results of the tile, whatever is stored.
-        let mut out = vec![T::default(); width];
-        // Whether the elements of a column so far follow the carry.
-        let mut open = vec![true; width];
-        let mut top = from;
-        while top < to {
-            let rows = DOWN.min(to - top);
-            open.fill(true);
-            for r in 0..rows {
-                let start = (o * len + top + r) * inner + first;
-                let (above, row) = tile.split_at_mut(r * width);
-                let row = &mut row[..width];
-                self.fill(start, row);
-                let flags = self.flags.map(|flags| &flags[start..start + width]);
-                if r > 0 {
-                    let above = &above[(r - 1) * width..];
-                    match flags {
-                        None => {
-                            for (x, &a) in row.iter_mut().zip(above) {
-                                *x = self.joiner.join(a, *x);
-                            }
-                        }
-                        Some(flags) => {
-                            for ((x, &a), &flag) in row.iter_mut().zip(above).zip(flags) {
-                                *x = if flag == 0 { self.joiner.join(a, *x) } else { *x };
-                            }
-                        }
-                    }
-                }
-                if !store {
-                    flags
-                        .iter()
-                        .flat_map(|f| f.iter())
-                        .zip(&mut open)
-                        .for_each(|(&f, o)| *o &= f == 0);
-                    continue;
-                }
-                // Exclusive results are those of the row above, carried.
-                match self.identity {
-                    None => out.copy_from_slice(row),
-                    Some(identity) if r == 0 => out.fill(identity),
-                    Some(_) => out.copy_from_slice(&above[(r - 1) * width..]),
-                }
-                for c in 0..width {
-                    let head = flags.is_some_and(|flags| flags[c] != 0);
-                    if let (Some(identity), true) = (self.identity, head) {
-                        out[c] = identity;
-                    }
-                    open[c] &= !head;
-                    if let (Some(carry), true) = (carry[c], open[c]) {
-                        out[c] = match (self.identity, r) {
-                            (Some(_), 0) => self.joiner.whole(carry),
-                            _ => self.joiner.after(carry, out[c]),
-                        };
-                    }
-                }
-                (self.store)(start, &out);
-            }
-            let last = &tile[(rows - 1) * width..][..width];
-            for ((carry, &total), &open) in carry.iter_mut().zip(last).zip(&open) {
-                *carry = Some(match *carry {
-                    Some(carry) if open => self.joiner.push(carry, total),
-                    _ => self.joiner.first(total),
-                });
-            }
-            top += rows;
-        }
-    }
-
-    /// [`Scan::strip`] where all is one segment.
-    fn plain_strip(
-        &self,
-        [o, first, width]: [usize; 3],
-        [from, to]: [usize; 2],
-        carry: &mut Vec<Option<J::Carry>>,
-        store: bool,
-    ) {
-        let Block { len, inner, .. } = self.block;
-        let joiner = self.joiner;
-        let mut carries: Vec<J::Carry> = carry.iter().flatten().copied().collect();
-        let mut spare = Vec::new();
-        // Sums since the tile's top.
-        let mut sums = vec![T::default(); width];
-        // By all columns, not those of the strip, which are as many as threads make them.
-        let down = (TILE / inner.min(ACROSS)).max(DOWN);
-        // Short rows are loaded and stored several at a time, which stay in the first-level cache.
-        let some = if width == inner { (CHUNK / width).max(1) } else { 1 };
-        for top in (from..to).step_by(down) {
-            let rows = down.min(to - top);
-            for above in (0..rows).step_by(some) {
-                let start = (o * len + top + above) * inner + first;
-                let n = some.min(rows - above) * width;
-                let part = match store {
-                    true => self.tile(start, n, &mut spare),
-                    false => {
-                        spare.resize(n, T::default());
-                        &mut spare[..]
-                    }
-                };
-                self.fill(start, part);
-                for (r, row) in part.chunks_mut(width).enumerate() {
-                    self.down(above + r == 0, row, &mut sums, &carries);
-                }
-                if store {
-                    self.put(start, part);
-                }
-            }
-            match carries.is_empty() {
-                true => carries.extend(sums.iter().map(|&sum| joiner.first(sum))),
-                false => {
-                    carries.iter_mut().zip(&sums).for_each(|(c, &sum)| *c = joiner.push(*c, sum));
-                }
-            }
-        }
-        carry.clear();
-        carry.extend(carries.into_iter().map(Some));
-    }
-
-    /// One row of a tile: joins it to the sums above, and leaves the results in its place.
-    fn down(&self, top: bool, row: &mut [T], sums: &mut [T], carries: &[J::Carry]) {
-        let joiner = self.joiner;
-        match self.identity {
-            None if top => sums.copy_from_slice(row),
-            None => {
-                for (sum, x) in sums.iter_mut().zip(&mut *row) {
-                    *sum = joiner.join(*sum, *x);
-                    *x = *sum;
-                }
-            }
-            // What comes before goes out.
-            Some(identity) if top => {
-                sums.copy_from_slice(row);
-                row.fill(identity);
-            }
-            Some(_) => {
-                for (sum, x) in sums.iter_mut().zip(&mut *row) {
-                    let next = joiner.join(*sum, *x);
-                    *x = std::mem::replace(sum, next);
-                }
-            }
-        }
-        match top && self.identity.is_some() {
-            true => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.whole(c)),
-            false => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.after(c, *x)),
-        }
-    }
-}
-
-/// Runs `f` for each task of a scan, in parallel where there are elements enough.
-fn scan_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync) {
-    match elements <= SHARED_ABOVE {
-        true => (0..tasks).for_each(f),
-        false => for_tasks(tasks, elements, f),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Numbers whose sums are exact in every type.
-    fn input(n: usize) -> (Vec<f64>, Vec<u8>) {
-        let x = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 7) % 1000;
-        ((0..n).map(|i| x(i) as f64).collect(), (0..n).map(|i| u8::from(x(i) < 9)).collect())
-    }
-
-    /// Sums by the definition.
-    fn want(x: &[f64], flags: Option<&[u8]>, block: Block, exclusive: bool) -> Vec<f64> {
-        let Block { len, inner, .. } = block;
-        let mut out = vec![0.0; x.len()];
-        for (i, &v) in x.iter().enumerate() {
-            let starts = i / inner % len == 0 || flags.is_some_and(|flags| flags[i] != 0);
-            let before = match (starts, exclusive) {
-                (true, _) => 0.0,
-                (false, true) => out[i - inner] + x[i - inner],
-                (false, false) => out[i - inner],
-            };
-            out[i] = if exclusive { before } else { before + v };
-        }
-        out
-    }
-
-    #[test]
-    fn every_block_in_every_way() {
-        let shapes = [
-            [1, 1, 1],
-            [3, 70, 1],
-            [500, 600, 1],
-            [2, 40_000, 1],
-            [1, 300_000, 1],
-            [3, 700, 5],
-            [1, 100_000, 3],
-            [1, 2000, 300],
-            [2, 70, 1500],
-            [1, 5, 70_000],
-            [700, 3, 200],
-        ];
-        for [outer, len, inner] in shapes {
-            let block = Block { outer, len, inner };
-            let n = outer * len * inner;
-            let (x, marks) = input(n);
-            for (flags, exclusive, direct) in [
-                (None, false, true),
-                (None, true, true),
-                (None, false, false),
-                (None, true, false),
-                (Some(&marks[..]), false, true),
-                (Some(&marks[..]), true, false),
-            ] {
-                let want = want(&x, flags, block, exclusive);
-                let what = format!("{block:?}, {exclusive}, {direct}, {}", flags.is_some());
-                let load = |start: usize, n: usize, f: Pieces<'_, f64>| {
-                    x[start..start + n].chunks(100).for_each(f);
-                };
-                let mut out = vec![-1.0; n];
-                let to = SharedOut(out.as_mut_ptr().cast());
-                // SAFETY (both): there is a place for each element.
-                let store = unsafe { storer::<f64>(to) };
-                let (identity, direct) = (exclusive.then_some(0.0), direct.then_some(to));
-                let joiner = &FloatSum;
-                Scan { joiner, block, load, flags, identity, store, direct }.run();
-                assert!(out == want, "sums of floats, {what}");
-
-                let mut out = vec![-1i64; n];
-                let to = SharedOut(out.as_mut_ptr().cast());
-                let load = |start: usize, n: usize, f: Pieces<'_, i64>| {
-                    f(&x[start..start + n].iter().map(|&v| v as i64).collect::<Vec<_>>());
-                };
-                let store = unsafe { storer::<i64>(to) };
-                let (identity, direct) = (exclusive.then_some(0), direct.map(|_| to));
-                let joiner = &Plain::<_, false>(|a: i64, b: i64| a + b);
-                Scan { joiner, block, load, flags, identity, store, direct }.run();
-                assert!(out.iter().zip(&want).all(|(&a, &b)| a as f64 == b), "sums, {what}");
-            }
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! Radix sort on the host: least significant digit first, stable, in parallel where rows are long.
+//! Radix sort on the host, stable: least significant digit first, in parallel where rows are long; short rows by
+//! their highest digits and insertion.
 
 use super::eval::SharedOut;
 use super::{PARALLEL_ABOVE, each_task, map_tasks};
@@ -59,7 +60,8 @@ macro_rules! key {
 }
 key!(u8 u16 u32 u64);
 
-/// An order of keys: the integer by which each is sorted.
+/// An order of keys: the integer by which each is sorted. Different keys have different ranks, but for keys of the
+/// first or of the last rank.
 pub(crate) trait Ranking<K>: Copy + Send + Sync {
     fn rank(self, key: K) -> K;
     /// A key of this rank.
@@ -73,28 +75,63 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
     len: usize,
     ranking: impl Ranking<K>,
 ) {
-    let n = keys.len();
-    debug_assert_eq!(n, loads.len());
+    debug_assert_eq!(keys.len(), loads.len());
     let one_for_all = AtomicBool::new(true);
     pieces(keys, |keys| {
         if keys.iter().any(|&k| ranking.key(ranking.rank(k)) != k) {
             one_for_all.store(false, Ordering::Relaxed);
         }
     });
-    if one_for_all.into_inner() {
-        // Ranks lie where keys did until they are sorted.
-        pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.rank(*k)));
-        rank_rows(keys, loads, len);
-        pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.key(*k)));
-        return;
+    if !one_for_all.into_inner() {
+        return each_row(keys, loads, len, &|keys, loads, threads| {
+            row_of_many(keys, loads, threads, ranking);
+        });
     }
-    // Keys of one rank differ: NaN has many bits. The ranks' places say where keys and loads belong.
-    let mut ranks: Vec<K> = keys.iter().map(|&k| ranking.rank(k)).collect();
-    let mut places: Vec<u64> = (0..n as u64).collect();
-    rank_rows(&mut ranks, &mut places, len);
-    let (old_keys, old_loads) = (keys.to_vec(), loads.to_vec());
-    for ((key, load), &place) in keys.iter_mut().zip(loads).zip(&places) {
-        (*key, *load) = (old_keys[place as usize], old_loads[place as usize]);
+    // Ranks lie where keys did until they are sorted.
+    pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.rank(*k)));
+    each_row(keys, loads, len, &row);
+    pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.key(*k)));
+}
+
+/// A row in which different keys have one rank, the first or the last of all: NaN has many bits. They keep their
+/// order beside the others, which are sorted by themselves.
+fn row_of_many<K: Key, P: Copy + Default + Send + Sync>(
+    keys: &mut [K],
+    loads: &mut [P],
+    threads: usize,
+    ranking: impl Ranking<K>,
+) {
+    let odd = keys.iter().map(|&k| (k, ranking.rank(k))).find(|&(k, rank)| ranking.key(rank) != k);
+    let Some((_, shared)) = odd else {
+        keys.iter_mut().for_each(|k| *k = ranking.rank(*k));
+        row(keys, loads, threads);
+        return keys.iter_mut().for_each(|k| *k = ranking.key(*k));
+    };
+    let mut aside = Vec::new();
+    let mut n = 0;
+    for i in 0..keys.len() {
+        let (key, load) = (keys[i], loads[i]);
+        match ranking.rank(key) {
+            rank if rank == shared => aside.push((key, load)),
+            rank => {
+                (keys[n], loads[n]) = (rank, load);
+                n += 1;
+            }
+        }
+    }
+    row(&mut keys[..n], &mut loads[..n], threads);
+    let comes_last = n == 0 || shared > keys[n - 1];
+    keys[..n].iter_mut().for_each(|k| *k = ranking.key(*k));
+    let first = match comes_last {
+        true => n,
+        false => {
+            keys.copy_within(..n, aside.len());
+            loads.copy_within(..n, aside.len());
+            0
+        }
+    };
+    for (i, (key, load)) in aside.into_iter().enumerate() {
+        (keys[first + i], loads[first + i]) = (key, load);
     }
 }
 
@@ -113,8 +150,16 @@ fn pieces<K: Key>(keys: &mut [K], f: impl Fn(&mut [K]) + Sync) {
     });
 }
 
-/// Sorts rows of ranks.
-fn rank_rows<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P], len: usize) {
+/// What is done with a row: its keys, what goes with them, and how many threads may share it.
+type Row<'a, K, P> = dyn Fn(&mut [K], &mut [P], usize) + Sync + 'a;
+
+/// Calls `f` for every row, several at a time or with the number of threads that may share it.
+fn each_row<K: Key, P: Copy + Send + Sync>(
+    keys: &mut [K],
+    loads: &mut [P],
+    len: usize,
+    f: &Row<'_, K, P>,
+) {
     let n = keys.len();
     if n / len > 1
         && n > PARALLEL_ABOVE
@@ -132,16 +177,17 @@ fn rank_rows<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mu
                     std::slice::from_raw_parts_mut(loads.at::<P>(at), len),
                 )
             };
-            row(keys, loads, 1);
+            f(keys, loads, 1);
         });
         return;
     }
     for (keys, loads) in keys.chunks_mut(len).zip(loads.chunks_mut(len)) {
         let threads = if len > SHARED_ABOVE { rayon::current_num_threads() } else { 1 };
-        row(keys, loads, threads);
+        f(keys, loads, threads);
     }
 }
 
+/// Sorts ranks.
 fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P], threads: usize) {
     if keys.is_sorted() {
         return;
@@ -155,6 +201,11 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
     }
     let mut other_keys = vec![K::default(); n];
     let mut other_loads = vec![P::default(); n];
+    if K::SIZE == 1 && threads == 1 {
+        scatter_all(keys, loads, &count(keys, 0), &mut other_keys, &mut other_loads, 0);
+        keys.copy_from_slice(&other_keys);
+        return loads.copy_from_slice(&other_loads);
+    }
     let known = (threads == 1).then(|| counts(keys));
     let mut swapped = false;
     for shift in (0..K::SIZE * 8).step_by(BITS) {
@@ -407,16 +458,19 @@ mod tests {
         }
     }
 
-    /// Keys 0 and 1 are the same, as those of NaN are.
+    /// Keys below 4 have one rank, the first of all, or the last: as those of NaN have.
     #[derive(Clone, Copy)]
-    struct Joined;
+    struct Joined {
+        last: bool,
+    }
 
     impl Ranking<u32> for Joined {
         fn rank(self, key: u32) -> u32 {
-            key | 1
+            let rank = if key < 4 { 0 } else { key };
+            if self.last { !rank } else { rank }
         }
         fn key(self, rank: u32) -> u32 {
-            rank
+            if self.last { !rank } else { rank }
         }
     }
 
@@ -440,7 +494,11 @@ mod tests {
     fn every_way_is_the_stable_order() {
         let bits = |i: u64| i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         type Make<'a> = &'a dyn Fn(u64) -> u64;
-        let kinds: [(&str, Make<'_>); 7] = [
+        let kinds: [(&str, Make<'_>); 8] = [
+            ("twelve bits, mostly few", &|i| {
+                let high = [1, 2, 3, bits(i + 2) % 16][bits(i + 1) as usize % 4];
+                (high << 60) | (bits(i) % 256) << 52
+            }),
             ("random", &bits),
             ("few", &|i| (bits(i) % 5) << 33),
             ("equal but one", &|i| u64::from(i == 40) << 20),
@@ -475,7 +533,7 @@ mod tests {
                 check(
                     &keys.iter().map(|&k| (k >> 60) as u32).collect::<Vec<_>>(),
                     keys.len(),
-                    Joined,
+                    Joined { last: n % 2 == 0 },
                     &what,
                 );
             }
@@ -484,8 +542,12 @@ mod tests {
         let keys: Vec<u32> = (0..2 * SHARED_ABOVE as u64).map(|i| (bits(i) >> 40) as u32).collect();
         for len in [100, 1 << 11, 1 << 13, keys.len()] {
             let keys = &keys[..keys.len() / len * len];
+            let more = |shift: u32| keys.iter().map(move |&k| u64::from(k) << shift | u64::from(k));
+            check(&more(17).collect::<Vec<_>>(), len, Plain, &format!("u64, rows of {len}"));
+            let short: Vec<u16> = more(0).map(|k| (k >> 3) as u16).collect();
+            check(&short, len, Plain, &format!("u16, rows of {len}"));
             check(keys, len, Plain, &format!("rows of {len}"));
-            check(keys, len, Joined, &format!("rows of {len}"));
+            check(keys, len, Joined { last: false }, &format!("rows of {len}"));
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) mod reduction;
 pub(crate) mod reproducible;
 pub(crate) mod scan;
 pub(crate) mod select;
+#[cfg(test)]
+mod shared_tests;
 pub(crate) mod sort;
 pub(crate) mod sorted;
 pub(crate) mod sparse;

@@ -116,8 +116,8 @@ impl Select<'_> {
             let (from, value) = (k * PART, value);
             let flags = &flags[from..flags.len().min(from + PART)];
             let (mut to, mut rest) = (starts[k], total + from - starts[k]);
-            // SAFETY: the places of a part are its own: as many as it keeps from its start on, and as many
-            // as it does not from its rest on.
+            // SAFETY: the places of a part are its own: as many as it keeps from its start on, and, where all
+            // are written, as many as it does not from its rest on.
             let put = |at: usize, values: &[V]| unsafe {
                 out.at::<V>(at as isize).copy_from_nonoverlapping(values.as_ptr(), values.len());
             };
@@ -147,9 +147,11 @@ impl Select<'_> {
                     }
                 }
                 put(to, &kept[..n]);
-                put(rest, &others[..m]);
                 to += n;
-                rest += m;
+                if all {
+                    put(rest, &others[..m]);
+                    rest += m;
+                }
             }
         };
         tasks(flags.len(), part);

@@ -46,7 +46,7 @@ impl Op for Count<'_> {
         let order = self.fused.memory_order();
         let nest = self.fused.nest(&order, None);
         let eval = Evaluator::new(self.fused, &nest);
-        let counts = with_compute!(self.fused.dtype(), T => counts::<T>(&eval, self.bins));
+        let counts = with_compute!(self.fused.dtype(), T => counts::<T>(&eval, self.bins, self.fused.weight()));
         DeviceArray::from_slice(self.device, &counts)
     }
 
@@ -84,10 +84,11 @@ fn byte_counts(eval: &Evaluator<'_>, from: usize, to: usize) -> [u64; 256] {
     std::array::from_fn(|byte| counts.iter().map(|copy| copy[byte]).sum())
 }
 
-fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
+fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins, weight: usize) -> Vec<u64> {
     let (len, n) = (eval.len(), bins.len());
     if size_of::<T>() == 1 {
-        let length = len.div_ceil(rayon::current_num_threads()).max(2 * SHARED_ABOVE);
+        // Bytes are counted in half the time of others.
+        let length = len.div_ceil(rayon::current_num_threads()).max(2 * SHARED_ABOVE / weight);
         let part = |k: usize| byte_counts(eval, k * length, ((k + 1) * length).min(len));
         let parts = match len <= length {
             true => vec![part(0)],
@@ -126,7 +127,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins) -> Vec<u64> {
         counts.truncate(n);
         counts
     };
-    if len <= SHARED_ABOVE {
+    if len <= SHARED_ABOVE / weight {
         return part(0, len);
     }
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.

@@ -137,6 +137,11 @@ impl Scanning<'_> {
         // SAFETY: one byte an element.
         let flags = self.flags.map(|flags| unsafe { flags.host_values::<u8>() });
         let block = self.block;
+        let weight = match self.join {
+            // A call through a pointer for every element.
+            Join::Other(_) => 8,
+            _ => self.fused.weight(),
+        };
         match self.dtype {
             DType::F16 | DType::BF16 if size_of::<T>() == 4 => {
                 let half = self.dtype;
@@ -154,13 +159,14 @@ impl Scanning<'_> {
                         }
                     }
                 };
-                host::Scan { joiner, block, load, flags, identity, store, direct: None }.run();
+                let direct = None;
+                host::Scan { joiner, block, load, flags, identity, store, direct, weight }.run();
             }
             _ => {
                 // SAFETY: the result has a place for each element, and only this writes it.
                 let store = unsafe { host::storer::<T>(out) };
                 let direct = Some(out);
-                host::Scan { joiner, block, load, flags, identity, store, direct }.run();
+                host::Scan { joiner, block, load, flags, identity, store, direct, weight }.run();
             }
         }
     }
@@ -238,7 +244,12 @@ impl Op for Scanning<'_> {
             (Join::Prod, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_mul(b), true),
             (Join::Prod, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_mul(b), true),
             (Join::Prod, _) => plain!(f32, |a, b| a * b, true),
+            // NaN makes a step of floats longer than an addition.
+            (Join::Min, DType::F64) => plain!(f64, minimum, true),
+            (Join::Min, dtype) if dtype.is_float() => plain!(f32, minimum, true),
             (Join::Min, dtype) => with_compute!(dtype, T => plain!(T, minimum)),
+            (_, DType::F64) => plain!(f64, maximum, true),
+            (_, dtype) if dtype.is_float() => plain!(f32, maximum, true),
             (_, dtype) => with_compute!(dtype, T => plain!(T, maximum)),
         }
         Ok(())

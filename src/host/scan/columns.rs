@@ -1,0 +1,216 @@
+//! Scans down columns: tiles of rows are scanned by themselves, then joined to what is above them.
+
+use super::super::eval::CHUNK;
+use super::super::{each_task, map_tasks};
+use super::{Block, Joiner, Pieces, Scan, TILE};
+
+/// Rows of a tile at least.
+const DOWN: usize = 32;
+
+/// Columns of a strip at most.
+const ACROSS: usize = 1024;
+
+/// Columns of an outer index that one task scans.
+#[derive(Clone, Copy)]
+struct Strip {
+    outer: usize,
+    first: usize,
+    width: usize,
+}
+
+/// What a task keeps from strip to strip, a place a column.
+struct Work<T, C> {
+    /// Sums since the tile's top, or the last head in it.
+    sums: Vec<T>,
+    /// Whether a tile's elements so far follow the carry.
+    open: Vec<bool>,
+    /// What comes before the tile; empty in the beginning.
+    carries: Vec<C>,
+    spare: Vec<T>,
+}
+
+impl<T: Copy + Default, C> Work<T, C> {
+    fn new() -> Work<T, C> {
+        Work { sums: Vec::new(), open: Vec::new(), carries: Vec::new(), spare: Vec::new() }
+    }
+}
+
+impl<T, J, L, S> Scan<'_, T, J, L, S>
+where
+    T: Copy + Default + Send + Sync,
+    J: Joiner<T>,
+    L: Fn(usize, usize, Pieces<'_, T>) + Sync,
+    S: Fn(usize, &[T]) + Sync,
+{
+    /// Rows of a tile: by all columns, not those of a strip, which are as many as threads make them.
+    fn tile_rows(&self) -> usize {
+        (TILE / self.block.inner.min(ACROSS)).max(DOWN)
+    }
+
+    /// Strips of columns are tasks, or several outer indices; where both are few, spans of rows too.
+    pub(super) fn columns(&self) {
+        let Block { outer, len, inner } = self.block;
+        let threads = rayon::current_num_threads();
+        let alone = self.is_short();
+        let most = if alone { ACROSS } else { (inner * outer / threads).clamp(256, ACROSS) };
+        let width = inner.min(most);
+        let strips = inner.div_ceil(width);
+        let strip = |k: usize| {
+            let first = k % strips * width;
+            Strip { outer: k / strips, first, width: width.min(inner - first) }
+        };
+        let all = outer * strips;
+        if all >= threads || alone {
+            let some = (TILE / (len * width)).max(1);
+            self.tasks(all.div_ceil(some), |task| {
+                let mut work = Work::new();
+                for k in task * some..all.min((task + 1) * some) {
+                    work.carries.clear();
+                    self.strip(strip(k), [0, len], &mut work, None);
+                }
+            });
+            return;
+        }
+        // Whole tiles, so that sums have one order however many threads there are.
+        let spans = (threads * 2).min(len.div_ceil(4 * DOWN));
+        let rows = len.div_ceil(spans).next_multiple_of(self.tile_rows());
+        let span = |s: usize| [s * rows, len.min((s + 1) * rows)];
+        let spans = len.div_ceil(rows);
+        for at in (0..all).map(strip) {
+            let totals = map_tasks(spans - 1, &|s| {
+                let mut totals = Vec::new();
+                self.strip(at, span(s), &mut Work::new(), Some(&mut totals));
+                totals
+            });
+            let mut before = vec![Vec::new()];
+            for totals in totals {
+                let mut carries: Vec<J::Carry> = before[before.len() - 1].clone();
+                totals.chunks(at.width).for_each(|tile| self.advance(&mut carries, tile));
+                before.push(carries);
+            }
+            each_task(spans, 1, &|s| {
+                let mut work = Work::new();
+                work.carries.clone_from(&before[s]);
+                self.strip(at, span(s), &mut work, None);
+            });
+        }
+    }
+
+    /// The carries after a tile, from its sums and whether no segment starts in it.
+    fn advance(&self, carries: &mut Vec<J::Carry>, tile: &[(T, bool)]) {
+        if carries.is_empty() {
+            carries.extend(tile.iter().map(|&(sum, _)| self.joiner.first(sum)));
+            return;
+        }
+        for (carry, &(sum, open)) in carries.iter_mut().zip(tile) {
+            *carry = if open { self.joiner.push(*carry, sum) } else { self.joiner.first(sum) };
+        }
+    }
+
+    /// Rows `from .. to` of a strip, after the carries in `work`. With `totals` what [`Scan::advance`] needs of
+    /// each tile is added there, and nothing is stored.
+    fn strip(
+        &self,
+        Strip { outer, first, width }: Strip,
+        [from, to]: [usize; 2],
+        work: &mut Work<T, J::Carry>,
+        mut totals: Option<&mut Vec<(T, bool)>>,
+    ) {
+        let Block { len, inner, .. } = self.block;
+        let Work { sums, open, carries, spare } = work;
+        sums.resize(width, T::default());
+        let down = self.tile_rows();
+        // Short rows are loaded and stored several at a time, which stay in the first-level cache.
+        let some = if width == inner { (CHUNK / width).max(1) } else { 1 };
+        for top in (from..to).step_by(down) {
+            let rows = down.min(to - top);
+            open.clear();
+            open.resize(width, true);
+            for above in (0..rows).step_by(some) {
+                let start = (outer * len + top + above) * inner + first;
+                let n = some.min(rows - above) * width;
+                let part = match totals {
+                    None => self.tile(start, n, spare),
+                    Some(_) => {
+                        spare.resize(n, T::default());
+                        &mut spare[..]
+                    }
+                };
+                self.fill(start, part);
+                for (r, row) in part.chunks_mut(width).enumerate() {
+                    let top = above + r == 0;
+                    match self.flags {
+                        None => self.row_below(top, row, sums, carries),
+                        Some(flags) => {
+                            let flags = &flags[start + r * width..][..width];
+                            self.row_in_segments(top, flags, row, (sums, open), carries);
+                        }
+                    }
+                }
+                if totals.is_none() {
+                    self.put(start, part);
+                }
+            }
+            let tile: Vec<(T, bool)> = sums.iter().copied().zip(open.iter().copied()).collect();
+            match &mut totals {
+                Some(totals) => totals.extend(tile),
+                None => self.advance(carries, &tile),
+            }
+        }
+    }
+
+    /// One row of a tile: joins it to the sums above, and leaves the results in its place.
+    fn row_below(&self, top: bool, row: &mut [T], sums: &mut [T], carries: &[J::Carry]) {
+        let joiner = self.joiner;
+        match self.identity {
+            None if top => sums.copy_from_slice(row),
+            None => {
+                for (sum, x) in sums.iter_mut().zip(&mut *row) {
+                    *sum = joiner.join(*sum, *x);
+                    *x = *sum;
+                }
+            }
+            // What comes before goes out.
+            Some(identity) if top => {
+                sums.copy_from_slice(row);
+                row.fill(identity);
+            }
+            Some(_) => {
+                for (sum, x) in sums.iter_mut().zip(&mut *row) {
+                    let next = joiner.join(*sum, *x);
+                    *x = std::mem::replace(sum, next);
+                }
+            }
+        }
+        match top && self.identity.is_some() {
+            true => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.whole(c)),
+            false => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.after(c, *x)),
+        }
+    }
+
+    /// The same where flags say where segments start.
+    fn row_in_segments(
+        &self,
+        top: bool,
+        flags: &[u8],
+        row: &mut [T],
+        (sums, open): (&mut [T], &mut [bool]),
+        carries: &[J::Carry],
+    ) {
+        let joiner = self.joiner;
+        for (c, x) in row.iter_mut().enumerate() {
+            let (head, above) = (flags[c] != 0, sums[c]);
+            sums[c] = if top || head { *x } else { joiner.join(above, *x) };
+            open[c] &= !head;
+            let carry = carries.get(c).filter(|_| open[c]);
+            *x = match (self.identity, carry) {
+                (None, None) => sums[c],
+                (None, Some(&carry)) => joiner.after(carry, sums[c]),
+                (Some(identity), None) if top || head => identity,
+                (Some(_), None) => above,
+                (Some(_), Some(&carry)) if top => joiner.whole(carry),
+                (Some(_), Some(&carry)) => joiner.after(carry, above),
+            };
+        }
+    }
+}

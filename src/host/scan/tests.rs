@@ -1,0 +1,80 @@
+//! Scans of the host against the definition.
+
+use super::*;
+
+/// Numbers whose sums are exact in every type.
+fn input(n: usize) -> (Vec<f64>, Vec<u8>) {
+    let x = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 7) % 1000;
+    ((0..n).map(|i| x(i) as f64).collect(), (0..n).map(|i| u8::from(x(i) < 9)).collect())
+}
+
+/// Sums by the definition.
+fn want(x: &[f64], flags: Option<&[u8]>, block: Block, exclusive: bool) -> Vec<f64> {
+    let Block { len, inner, .. } = block;
+    let mut out = vec![0.0; x.len()];
+    for (i, &v) in x.iter().enumerate() {
+        let starts = i / inner % len == 0 || flags.is_some_and(|flags| flags[i] != 0);
+        let before = match (starts, exclusive) {
+            (true, _) => 0.0,
+            (false, true) => out[i - inner] + x[i - inner],
+            (false, false) => out[i - inner],
+        };
+        out[i] = if exclusive { before } else { before + v };
+    }
+    out
+}
+
+#[test]
+fn every_block_in_every_way() {
+    let shapes = [
+        [1, 1, 1],
+        [3, 70, 1],
+        [500, 600, 1],
+        [2, 40_000, 1],
+        [1, 300_000, 1],
+        [3, 700, 5],
+        [1, 100_000, 3],
+        [1, 2000, 300],
+        [2, 70, 1500],
+        [1, 5, 70_000],
+        [700, 3, 200],
+    ];
+    for [outer, len, inner] in shapes {
+        let block = Block { outer, len, inner };
+        let n = outer * len * inner;
+        let (x, marks) = input(n);
+        for (flags, exclusive, direct) in [
+            (None, false, true),
+            (None, true, true),
+            (None, false, false),
+            (None, true, false),
+            (Some(&marks[..]), false, true),
+            (Some(&marks[..]), true, false),
+        ] {
+            let want = want(&x, flags, block, exclusive);
+            let what = format!("{block:?}, {exclusive}, {direct}, {}", flags.is_some());
+            let load = |start: usize, n: usize, f: Pieces<'_, f64>| {
+                x[start..start + n].chunks(100).for_each(f);
+            };
+            let mut out = vec![-1.0; n];
+            let to = SharedOut(out.as_mut_ptr().cast());
+            // SAFETY (both): there is a place for each element.
+            let store = unsafe { storer::<f64>(to) };
+            let (identity, direct) = (exclusive.then_some(0.0), direct.then_some(to));
+            let joiner = &FloatSum;
+            Scan { joiner, block, load, flags, identity, store, direct, weight: 1 }.run();
+            assert!(out == want, "sums of floats, {what}");
+
+            let mut out = vec![-1i64; n];
+            let to = SharedOut(out.as_mut_ptr().cast());
+            let load = |start: usize, n: usize, f: Pieces<'_, i64>| {
+                f(&x[start..start + n].iter().map(|&v| v as i64).collect::<Vec<_>>());
+            };
+            let store = unsafe { storer::<i64>(to) };
+            let (identity, direct) = (exclusive.then_some(0), direct.map(|_| to));
+            let joiner = &Plain::<_, false>(|a: i64, b: i64| a + b);
+            Scan { joiner, block, load, flags, identity, store, direct, weight: 1 }.run();
+            assert!(out.iter().zip(&want).all(|(&a, &b)| a as f64 == b), "sums, {what}");
+        }
+    }
+}
