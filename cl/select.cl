@@ -140,12 +140,26 @@ void select_write(__global clan_item* restrict out, __global const ulong* ends, 
   const clan_ix rest = (clan_ix)total + from - to;
 #endif
 #if CLAN_GROUP == 1
-  uint kept = 0, left = 0;
-  for (clan_ix i = from; i < min(n, from + CLAN_TILE); i++) {
-    if (clan_at(i CLAN_ARGS)) out[to + kept++] = CLAN_VALUE(i);
+  // Every element is written where the next that is kept belongs, and stays if it is one: no jump depends on a
+  // flag. That place is the tile's own as long as not all of its have come.
+  const clan_ix end = min(n, from + CLAN_TILE), count = (clan_ix)ends[group] - to;
+  clan_ix i = from, kept = 0;
 #if CLAN_REST
-    else out[rest + left++] = CLAN_VALUE(i);
+  const clan_ix others = end - from - count;
+  clan_ix left = 0;
+  for (; i < end && kept < count && left < others; i++) {
+    const uint flag = clan_at(i CLAN_ARGS);
+    const CLAN_ITEM item = CLAN_VALUE(i);
+    out[to + kept] = item;
+    out[rest + left] = item;
+    kept += flag;
+    left += 1 - flag;
+  }
+  for (; i < end && left < others; i++) out[rest + left++] = CLAN_VALUE(i);
 #endif
+  for (; i < end && kept < count; i++) {
+    out[to + kept] = CLAN_VALUE(i);
+    kept += clan_at(i CLAN_ARGS);
   }
 #else
   __local uint words[CLAN_FLAG_WORDS];
