@@ -1,0 +1,182 @@
+//! Scans, sorts, selections and histograms on one device, and by the best sequential form that the standard library
+//! or `ndarray` has, in turns, at sizes from a hundred elements on: a table of microseconds and ratios.
+//!
+//! `cargo bench --bench against_std -- [NAME [SIZE,SIZE…]]`; `CLAN_DEVICE` names another device than the host.
+
+mod common;
+
+use clan::{Device, DeviceArray, Element, Result, ndarray};
+use common::value;
+use ndarray::{Array2, Axis};
+use std::fmt::Debug;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// The least time of a call, in microseconds, of some rounds of a few milliseconds.
+fn least(device: &Device, run: &dyn Fn()) -> f64 {
+    run();
+    device.wait().unwrap();
+    let start = Instant::now();
+    run();
+    device.wait().unwrap();
+    let one = start.elapsed().as_secs_f64().max(1e-8);
+    let calls = ((2e-3 / one) as usize).clamp(1, 20_000);
+    let rounds = if one > 0.05 { 3 } else { 12 };
+    let round = |_| {
+        let start = Instant::now();
+        (0..calls).for_each(|_| run());
+        device.wait().unwrap();
+        start.elapsed().as_secs_f64() / calls as f64
+    };
+    (0..rounds).map(round).fold(f64::MAX, f64::min) * 1e6
+}
+
+struct Table {
+    device: Device,
+    only: String,
+    rows: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Table {
+    /// Checks that both give the same, then times them in turns.
+    fn row<T: Element + PartialEq + Debug>(
+        &mut self,
+        name: &'static str,
+        plain: impl Fn() -> Vec<T>,
+        ours: impl Fn() -> Result<DeviceArray<T>>,
+    ) {
+        if !name.contains(&self.only) {
+            return;
+        }
+        assert!(ours().unwrap().to_vec().unwrap() == plain(), "{name}");
+        let run_plain = || drop(black_box(plain()));
+        let run_ours = || drop(black_box(ours().unwrap()));
+        let mut times = [f64::MAX; 2];
+        for _ in 0..2 {
+            times[0] = times[0].min(least(&self.device, &run_plain));
+            times[1] = times[1].min(least(&self.device, &run_ours));
+        }
+        let cell = format!("{:>9.2} {:>9.2} {:>5.2}", times[0], times[1], times[0] / times[1]);
+        match self.rows.iter_mut().find(|row| row.0 == name) {
+            Some(row) => row.1.push(cell),
+            None => self.rows.push((name, vec![cell])),
+        }
+    }
+
+    fn of(&mut self, n: usize) {
+        let device = self.device.clone();
+        // Whole eighths, whose sums are exact, and numbers with all their digits.
+        let eighths: Vec<f32> = (0..n).map(|i| (value(i, 1) * 8.0).trunc() / 8.0).collect();
+        let floats: Vec<f32> = (0..n).map(|i| value(i, 1)).collect();
+        let words: Vec<u32> = (0..n).map(|i| value(i, 2).to_bits().rotate_left(9)).collect();
+        let bytes: Vec<u8> = (0..n).map(|i| (value(i, 3) * 128.0) as i8 as u8).collect();
+        let half: Vec<bool> = (0..n).map(|i| value(i, 4) > 0.0).collect();
+        let rare: Vec<bool> = (0..n).map(|i| value(i, 4) > 0.96).collect();
+        fn on<T: Element>(device: &Device, x: &[T]) -> DeviceArray<T> {
+            DeviceArray::from_slice(device, x).unwrap()
+        }
+        let [x, y] = [&eighths, &floats].map(|x| on(&device, x));
+        let (w, b) = (on(&device, &words), on(&device, &bytes));
+        let [m, r] = [&half, &rare].map(|m| on(&device, m));
+
+        let running = |x: &[f32]| {
+            let mut sum = 0.0;
+            x.iter().map(|x| (sum += x, sum).1).collect::<Vec<f32>>()
+        };
+        self.row("cumsum f32", || running(&eighths), || x.cumsum(Axis(0)));
+        let running = || {
+            let mut sum = 0u64;
+            words.iter().map(|&x| (sum += u64::from(x), sum).1).collect::<Vec<u64>>()
+        };
+        self.row("cumsum u32", running, || w.cumsum(Axis(0)));
+        let side = n.isqrt();
+        let matrix = Array2::from_shape_vec((side, side), eighths[..side * side].to_vec()).unwrap();
+        let square = DeviceArray::from_ndarray(&device, &matrix).unwrap();
+        for (name, axis) in [("cumsum of columns", 0), ("cumsum of rows", 1)] {
+            let plain = || {
+                let mut sums = matrix.clone();
+                sums.accumulate_axis_inplace(Axis(axis), |&above, x| *x += above);
+                sums.into_raw_vec_and_offset().0
+            };
+            self.row(name, plain, || square.cumsum(Axis(axis))?.reshape(side * side));
+        }
+
+        let sorted = || {
+            let mut keys = words.clone();
+            keys.sort_unstable();
+            keys
+        };
+        self.row("sort u32", sorted, || w.sort(Axis(0)));
+        let by_total = || {
+            let mut keys = floats.clone();
+            keys.sort_unstable_by(f32::total_cmp);
+            keys
+        };
+        self.row("sort f32", by_total, || y.sort(Axis(0)));
+        let places = || {
+            let mut places: Vec<u64> = (0..n as u64).collect();
+            places.sort_by_key(|&i| words[i as usize]);
+            places
+        };
+        self.row("argsort u32", places, || w.argsort(Axis(0)));
+        let k = 100.min(n);
+        let first = || {
+            let mut keys = words.clone();
+            if k < n {
+                keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+            }
+            keys.truncate(k);
+            keys.sort_unstable_by(|a, b| b.cmp(a));
+            keys
+        };
+        self.row("top 100 u32", first, || Ok(w.sorted(Axis(0)).descending().first(k)?.0));
+
+        for (name, mask, flags) in [("select half", &half, &m), ("select rare", &rare, &r)] {
+            let kept = || floats.iter().zip(mask).filter(|(_, m)| **m).map(|(x, _)| *x).collect();
+            self.row(name, kept, || y.masked_select(flags));
+        }
+        let nonzero = || (0..n as u64).filter(|&i| half[i as usize]).collect();
+        self.row("nonzero", nonzero, || flat(&m));
+
+        let counted = || {
+            let mut counts = vec![0u64; 256];
+            for x in floats.iter().filter(|x| (-1.0..=1.0).contains(*x)) {
+                counts[(((x + 1.0) * 128.0) as usize).min(255)] += 1;
+            }
+            counts
+        };
+        self.row("histogram f32", counted, || y.histogram(256, -1.0..=1.0));
+        let counted = || {
+            let mut counts = vec![0u64; 256];
+            bytes.iter().for_each(|&x| counts[usize::from(x)] += 1);
+            counts
+        };
+        self.row("bincount u8", counted, || b.bincount(256));
+    }
+}
+
+/// Positions as a vector.
+fn flat(mask: &DeviceArray<bool>) -> Result<DeviceArray<u64>> {
+    let places = mask.nonzero()?;
+    places.reshape(places.len())
+}
+
+fn main() {
+    // Cargo's own flags come first.
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
+    let only = words.next().unwrap_or_default();
+    let sizes = words.next().unwrap_or("100,1000,10000,100000,1000000,16000000".into());
+    let sizes: Vec<usize> = sizes.split(',').map(|size| size.parse().expect("a size")).collect();
+    let device = match std::env::var_os("CLAN_DEVICE") {
+        None => Device::host(),
+        Some(_) => Device::best().unwrap(),
+    };
+    println!("{device}: the standard library's µs, clan's, and how many times as fast it is");
+    let mut table = Table { device, only, rows: Vec::new() };
+    sizes.iter().for_each(|&n| table.of(n));
+    let heads: String = sizes.iter().map(|n| format!("{n:>27}")).collect();
+    println!("{:>18}{heads}", "elements");
+    for (name, cells) in &table.rows {
+        println!("{name:>18}  {}", cells.join("  "));
+    }
+}
