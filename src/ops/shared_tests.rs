@@ -52,6 +52,10 @@ fn histograms() {
     // The last bin has its end.
     got[199] -= x.iter().filter(|&&x| x == 100).count() as u64;
     assert_eq!(got, want);
+    let words: Vec<u8> = x.iter().map(|&x| x as u8).collect();
+    let want: Vec<u64> =
+        (0..=300u32).map(|v| words.iter().filter(|&&x| u32::from(x) == v).count() as u64).collect();
+    assert_eq!(host(&words).bincount(301).unwrap().to_vec().unwrap(), want);
     // Bins of some bytes only, and bytes of two bins.
     let got = host(&x).histogram(3, -10..=10).unwrap().to_vec().unwrap();
     let inside = x.iter().filter(|x| (-10..=10).contains(*x)).count() as u64;

@@ -81,7 +81,7 @@ impl<T: Number> Expr<T> {
 impl<T: Integer> Expr<T> {
     /// How often each of the numbers 0, 1, 2, … occurs: result `k` counts the elements that are `k`. It
     /// is as long as the greatest element demands, and `least` elements at least. Waits for the device,
-    /// to know the greatest element.
+    /// to know the greatest element, unless `least` is beyond what the type holds.
     ///
     /// ```
     /// use clan::{Device, DeviceArray};
@@ -110,6 +110,15 @@ impl<T: Integer> Expr<T> {
             return Err(too_many(op, least as u128));
         }
         if count(op, &self.node()?.shape)? == 0 {
+            return Ok(least);
+        }
+        // No element is beyond what its type holds.
+        let holds = match T::DTYPE {
+            DType::U8 => 1 << 8,
+            DType::U16 => 1 << 16,
+            _ => usize::MAX,
+        };
+        if least >= holds {
             return Ok(least);
         }
         if T::DTYPE.is_signed() {
