@@ -19,9 +19,18 @@ use std::ptr::NonNull;
 /// Elements below which work stays on the calling thread: waking the others costs microseconds.
 pub(crate) const PARALLEL_ABOVE: usize = 32 * 1024;
 
+/// Elements that a loop of a few instructions has done before others are awake where that takes tens of
+/// microseconds, as in a virtual machine.
+pub(crate) const AWAKE: usize = 4 * PARALLEL_ABOVE;
+
 /// Runs `f` for each of some tasks, in parallel where they have many elements in all.
 pub(crate) fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync) {
-    if tasks <= 1 || elements <= PARALLEL_ABOVE {
+    run_tasks(tasks, elements <= PARALLEL_ABOVE, f);
+}
+
+/// Runs `f` for each of some tasks, in this thread alone or in parallel.
+pub(crate) fn run_tasks(tasks: usize, alone: bool, f: impl Fn(usize) + Sync) {
+    if tasks <= 1 || alone {
         (0..tasks).for_each(f);
     } else {
         each_task(tasks, 1, &f);

@@ -6,7 +6,7 @@ mod columns;
 mod tests;
 
 use super::eval::{CHUNK, Evaluator, SharedOut};
-use super::{PARALLEL_ABOVE, each_task, for_tasks};
+use super::{AWAKE, PARALLEL_ABOVE, each_task, run_tasks};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,9 +15,6 @@ const TILE: usize = 16 * CHUNK;
 
 /// Elements of a quarter at least, where four are scanned at a time.
 const QUARTER: usize = 16;
-
-/// Elements from which threads share a scan: waking them takes tens of microseconds.
-const SHARED_ABOVE: usize = 8 * PARALLEL_ABOVE;
 
 /// Instead of a number of tiles: one will never be passed.
 const LOST: usize = usize::MAX;
@@ -199,11 +196,11 @@ where
         } else if len <= TILE {
             // A task takes as many whole rows as make a tile.
             let rows = TILE / len;
-            self.tasks(outer.div_ceil(rows), |k| {
+            run_tasks(outer.div_ceil(rows), self.is_short(), |k| {
                 self.rows(k * rows, rows.min(outer - k * rows));
             });
         } else if outer >= 4 * rayon::current_num_threads() || self.is_short() {
-            self.tasks(outer, |row| self.row(row * len));
+            run_tasks(outer, self.is_short(), |row| self.row(row * len));
         } else {
             (0..outer).for_each(|row| self.shared_row(row * len));
         }
@@ -212,16 +209,7 @@ where
     /// Whether it is done before other threads are awake.
     fn is_short(&self) -> bool {
         let Block { outer, len, inner } = self.block;
-        outer * len * inner <= SHARED_ABOVE / self.weight.max(1)
-    }
-
-    /// Runs `f` for each task, in parallel where that is worth it.
-    fn tasks(&self, tasks: usize, f: impl Fn(usize) + Sync) {
-        let Block { outer, len, inner } = self.block;
-        match self.is_short() {
-            true => (0..tasks).for_each(f),
-            false => for_tasks(tasks, outer * len * inner, f),
-        }
+        outer * len * inner <= (2 * AWAKE / self.weight.max(1)).max(PARALLEL_ABOVE)
     }
 
     /// Memory for the results of `n` elements from `start` on.

@@ -1,8 +1,11 @@
 //! Radix sort on the host, stable: least significant digit first, in parallel where rows are long; short rows by
 //! their highest digits and insertion.
 
+#[cfg(test)]
+mod tests;
+
 use super::eval::SharedOut;
-use super::{PARALLEL_ABOVE, each_task, map_tasks};
+use super::{AWAKE, PARALLEL_ABOVE, each_task, map_tasks};
 use std::ops::{BitOr, BitXor};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +22,7 @@ const SHORT: usize = 2048;
 const CLOSE: usize = 24;
 
 /// Keys from which threads share a row: each pass wakes them twice, which takes tens of microseconds.
-const SHARED_ABOVE: usize = 8 * PARALLEL_ABOVE;
+const SHARED_ABOVE: usize = 2 * AWAKE;
 
 /// An unsigned integer that keys are sorted by.
 pub(crate) trait Key:
@@ -201,20 +204,18 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
     }
     let mut other_keys = vec![K::default(); n];
     let mut other_loads = vec![P::default(); n];
-    if K::SIZE == 1 && threads == 1 {
-        scatter_all(keys, loads, &count(keys, 0), &mut other_keys, &mut other_loads, 0);
-        keys.copy_from_slice(&other_keys);
-        return loads.copy_from_slice(&other_loads);
-    }
+    // A single thread counts all digits at once.
     let known = (threads == 1).then(|| counts(keys));
     let mut swapped = false;
     for shift in (0..K::SIZE * 8).step_by(BITS) {
-        let known = known.as_ref().map(|known| known[shift / BITS]);
         let from_to = match swapped {
             false => ((&*keys, &*loads), (&mut other_keys[..], &mut other_loads[..])),
             true => ((&other_keys[..], &other_loads[..]), (&mut *keys, &mut *loads)),
         };
-        swapped ^= pass(from_to, shift, threads, known);
+        swapped ^= match &known {
+            Some(known) => pass(from_to, shift, &known[shift / BITS]),
+            None => shared_pass(from_to, shift, threads),
+        };
     }
     if swapped {
         keys.copy_from_slice(&other_keys);
@@ -223,14 +224,16 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
 }
 
 /// How many keys have each digit, for all digits in one pass: moving keys does not change it.
-fn counts<K: Key>(keys: &[K]) -> [[usize; DIGITS]; 8] {
-    let mut counts = [[0; DIGITS]; 8];
+fn counts<K: Key>(keys: &[K]) -> Vec<[usize; DIGITS]> {
+    let mut all = vec![[0; DIGITS]; K::SIZE];
+    // A length that the compiler knows.
+    let counts = &mut all[..K::SIZE];
     for &rank in keys {
-        for (pass, count) in counts[..K::SIZE].iter_mut().enumerate() {
+        for (pass, count) in counts.iter_mut().enumerate() {
             count[rank.digit(pass * BITS)] += 1;
         }
     }
-    counts
+    all
 }
 
 /// Sorts a short row by the highest digit in which its keys differ, or two, then by insertion.
@@ -241,14 +244,18 @@ fn short<K: Key, P: Copy + Default>(keys: &mut [K], loads: &mut [P]) {
     let counts = count(keys, high);
     let (mut near, mut loads_near) =
         (vec![K::default(); keys.len()], vec![P::default(); keys.len()]);
+    let between = (&mut near[..], &mut loads_near[..]);
     if high == 0 || counts.iter().all(|&count| count <= CLOSE) {
-        scatter_all(keys, loads, &counts, &mut near, &mut loads_near, high);
+        // SAFETY (all): the counts of these keys, which are the same in any order.
+        unsafe { scatter_all((keys, loads), &counts, between, high) };
         keys.copy_from_slice(&near);
         loads.copy_from_slice(&loads_near);
     } else {
         let low = high.saturating_sub(BITS);
-        scatter_all(keys, loads, &count(keys, low), &mut near, &mut loads_near, low);
-        scatter_all(&near, &loads_near, &counts, keys, loads, high);
+        unsafe {
+            scatter_all((keys, loads), &count(keys, low), between, low);
+            scatter_all((&near, &loads_near), &counts, (keys, loads), high);
+        }
     }
     // Steps before a comparing sort is as fast, which finds most in order as well.
     let mut steps = 8 * keys.len();
@@ -281,22 +288,27 @@ fn few<K: Key, P: Copy>(keys: &mut [K], loads: &mut [P]) {
 /// What is moved, and where to.
 type FromTo<'a, K, P> = ((&'a [K], &'a [P]), (&'a mut [K], &'a mut [P]));
 
-/// Moves keys to the places of their digits; `false` when all have the same, and stay. A single thread may
-/// know already how many keys have each digit.
-fn pass<K: Key, P: Copy + Send + Sync>(
+/// Moves keys to the places of their digits, of which so many have each; `false` when all have the same, and stay.
+fn pass<K: Key, P: Copy>(
+    ((keys, loads), (keys_out, loads_out)): FromTo<'_, K, P>,
+    shift: usize,
+    counts: &[usize; DIGITS],
+) -> bool {
+    let moves = !counts.contains(&keys.len());
+    if moves {
+        // SAFETY: as many keys of each digit as were counted, whatever their order.
+        unsafe { scatter_all((keys, loads), counts, (keys_out, loads_out), shift) };
+    }
+    moves
+}
+
+/// The same by several threads, which count first.
+fn shared_pass<K: Key, P: Copy + Send + Sync>(
     ((keys, loads), (keys_out, loads_out)): FromTo<'_, K, P>,
     shift: usize,
     threads: usize,
-    known: Option<[usize; DIGITS]>,
 ) -> bool {
     let n = keys.len();
-    if let Some(known) = known {
-        let moved = !known.contains(&n);
-        if moved {
-            scatter_all(keys, loads, &known, keys_out, loads_out, shift);
-        }
-        return moved;
-    }
     let part = n.div_ceil(threads);
     let range = |t: usize| t * part..n.min((t + 1) * part);
     let count = |t: usize| count(&keys[range(t)], shift);
@@ -359,12 +371,13 @@ unsafe fn scatter<K: Key, P: Copy>(
 
 /// All keys and loads of a row, of which so many have each digit: from both ends at once, so that keys of one
 /// digit wait for each other half as often.
-fn scatter_all<K: Key, P: Copy>(
-    keys: &[K],
-    loads: &[P],
+///
+/// # Safety
+/// `counts` are those of the keys' digits.
+unsafe fn scatter_all<K: Key, P: Copy>(
+    (keys, loads): (&[K], &[P]),
     counts: &[usize; DIGITS],
-    keys_out: &mut [K],
-    loads_out: &mut [P],
+    (keys_out, loads_out): (&mut [K], &mut [P]),
     shift: usize,
 ) {
     let n = keys.len();
@@ -375,11 +388,10 @@ fn scatter_all<K: Key, P: Copy>(
         sum += count;
         end[d] = sum;
     }
-    assert_eq!(sum, n);
+    debug_assert_eq!(sum, n);
     let (keys_out, loads_out) = (keys_out.as_mut_ptr(), loads_out.as_mut_ptr());
     let put = |at: usize, from: usize| {
-        // SAFETY: both are below `n`: digits begin and end where their counts say, which are those of these
-        // keys and add up to `n`.
+        // SAFETY: both are below `n`: digits begin and end where their counts say, which add up to `n`.
         unsafe {
             keys_out.add(at).write(*keys.get_unchecked(from));
             loads_out.add(at).write(*loads.get_unchecked(from));
@@ -440,114 +452,4 @@ pub(crate) fn first<K: Key>(keys: &[K], k: usize, ranking: impl Ranking<K>) -> V
     }
     kept.sort_unstable();
     kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Copy)]
-    struct Plain;
-
-    impl<K: Key> Ranking<K> for Plain {
-        fn rank(self, key: K) -> K {
-            key
-        }
-        fn key(self, rank: K) -> K {
-            rank
-        }
-    }
-
-    /// Keys below 4 have one rank, the first of all, or the last: as those of NaN have.
-    #[derive(Clone, Copy)]
-    struct Joined {
-        last: bool,
-    }
-
-    impl Ranking<u32> for Joined {
-        fn rank(self, key: u32) -> u32 {
-            let rank = if key < 4 { 0 } else { key };
-            if self.last { !rank } else { rank }
-        }
-        fn key(self, rank: u32) -> u32 {
-            if self.last { !rank } else { rank }
-        }
-    }
-
-    fn check<K: Key + std::fmt::Debug>(
-        keys: &[K],
-        len: usize,
-        ranking: impl Ranking<K>,
-        what: &str,
-    ) {
-        let mut want: Vec<(K, u32)> = keys.iter().copied().zip(0..).collect();
-        want.chunks_mut(len).for_each(|row| row.sort_by_key(|&(k, _)| ranking.rank(k)));
-        let mut got = keys.to_vec();
-        rows(&mut got, &mut vec![(); keys.len()], len, ranking);
-        assert!(got.iter().eq(want.iter().map(|(k, _)| k)), "{what}");
-        let (mut got, mut loads) = (keys.to_vec(), (0..keys.len() as u32).collect::<Vec<_>>());
-        rows(&mut got, &mut loads, len, ranking);
-        assert!(got.into_iter().zip(loads).eq(want), "{what}, with loads");
-    }
-
-    #[test]
-    fn every_way_is_the_stable_order() {
-        let bits = |i: u64| i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        type Make<'a> = &'a dyn Fn(u64) -> u64;
-        let kinds: [(&str, Make<'_>); 8] = [
-            ("twelve bits, mostly few", &|i| {
-                let high = [1, 2, 3, bits(i + 2) % 16][bits(i + 1) as usize % 4];
-                (high << 60) | (bits(i) % 256) << 52
-            }),
-            ("random", &bits),
-            ("few", &|i| (bits(i) % 5) << 33),
-            ("equal but one", &|i| u64::from(i == 40) << 20),
-            ("many small", &|i| bits(i) >> (bits(i + 1) % 64)),
-            ("two heaps", &|i| (bits(i) >> 40) | (i % 2) << 63),
-            ("sorted", &|i| i << 8),
-            ("reversed", &|i| u64::MAX - (i << 8)),
-        ];
-        for (what, make) in kinds {
-            for n in [1, 2, 47, 48, 49, 50, 999, 2047, 2048, 2049, 5000] {
-                let keys: Vec<u64> = (0..n).map(make).collect();
-                let what = format!("{what}, {n}");
-                check(&keys, keys.len(), Plain, &what);
-                check(
-                    &keys.iter().map(|&k| (k >> 32) as u32).collect::<Vec<_>>(),
-                    keys.len(),
-                    Plain,
-                    &what,
-                );
-                check(
-                    &keys.iter().map(|&k| (k >> 20) as u16).collect::<Vec<_>>(),
-                    keys.len(),
-                    Plain,
-                    &what,
-                );
-                check(
-                    &keys.iter().map(|&k| (k >> 8) as u8).collect::<Vec<_>>(),
-                    keys.len(),
-                    Plain,
-                    &what,
-                );
-                check(
-                    &keys.iter().map(|&k| (k >> 60) as u32).collect::<Vec<_>>(),
-                    keys.len(),
-                    Joined { last: n % 2 == 0 },
-                    &what,
-                );
-            }
-        }
-        // Rows at a time, and one that threads share.
-        let keys: Vec<u32> = (0..2 * SHARED_ABOVE as u64).map(|i| (bits(i) >> 40) as u32).collect();
-        for len in [100, 1 << 11, 1 << 13, keys.len()] {
-            let keys = &keys[..keys.len() / len * len];
-            let more = |shift: u32| keys.iter().map(move |&k| u64::from(k) << shift | u64::from(k));
-            check(&more(17).collect::<Vec<_>>(), len, Plain, &format!("u64, rows of {len}"));
-            let short: Vec<u16> = more(0).map(|k| (k >> 3) as u16).collect();
-            check(&short, len, Plain, &format!("u16, rows of {len}"));
-            check(keys, len, Plain, &format!("rows of {len}"));
-            check(keys, len, Joined { last: false }, &format!("rows of {len}"));
-        }
-    }
 }

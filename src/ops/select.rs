@@ -11,7 +11,7 @@ use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
-use crate::host::{PARALLEL_ABOVE, for_tasks, map_tasks};
+use crate::host::{AWAKE, for_tasks, map_tasks, run_tasks};
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
@@ -36,9 +36,6 @@ const PART: usize = 32 * 1024;
 
 /// Flags of a part that are looked at before what they keep is written.
 const BLOCK: usize = 512;
-
-/// Flags from which threads of the host share the work: waking them takes tens of microseconds.
-const SHARED_ABOVE: usize = 4 * PARALLEL_ABOVE;
 
 /// What is written of the elements.
 #[derive(Clone, Copy)]
@@ -154,15 +151,7 @@ impl Select<'_> {
                 }
             }
         };
-        tasks(flags.len(), part);
-    }
-}
-
-/// Runs `f` for each part of so many flags.
-fn tasks(flags: usize, f: impl Fn(usize) + Sync) {
-    match flags <= SHARED_ABOVE {
-        true => (0..flags.div_ceil(PART)).for_each(f),
-        false => for_tasks(flags.div_ceil(PART), flags, f),
+        run_tasks(flags.len().div_ceil(PART), flags.len() <= AWAKE, part);
     }
 }
 
@@ -184,7 +173,7 @@ impl Op for Select<'_> {
                 |flags: &[u8]| usize::from(flags.iter().map(|&f| u8::from(f != 0)).sum::<u8>());
             flags.chunks(128).map(few).sum::<usize>()
         };
-        let counts: Vec<usize> = match self.n <= SHARED_ABOVE {
+        let counts: Vec<usize> = match self.n <= AWAKE {
             true => (0..self.n.div_ceil(PART)).map(of).collect(),
             false => map_tasks(self.n.div_ceil(PART), &of),
         };

@@ -1,7 +1,7 @@
 //! Scans down columns: tiles of rows are scanned by themselves, then joined to what is above them.
 
 use super::super::eval::CHUNK;
-use super::super::{each_task, map_tasks};
+use super::super::{each_task, map_tasks, run_tasks};
 use super::{Block, Joiner, Pieces, Scan, TILE};
 
 /// Rows of a tile at least.
@@ -62,7 +62,7 @@ where
         let all = outer * strips;
         if all >= threads || alone {
             let some = (TILE / (len * width)).max(1);
-            self.tasks(all.div_ceil(some), |task| {
+            run_tasks(all.div_ceil(some), alone, |task| {
                 let mut work = Work::new();
                 for k in task * some..all.min((task + 1) * some) {
                     work.carries.clear();

@@ -9,7 +9,7 @@ use crate::element::with_compute;
 use crate::error::Result;
 use crate::expr::fused::Fused;
 use crate::host::eval::{CHUNK, Evaluator};
-use crate::host::{PARALLEL_ABOVE, map_tasks};
+use crate::host::{AWAKE, PARALLEL_ABOVE, map_tasks};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::{
@@ -64,9 +64,6 @@ const COPIES: usize = 4;
 /// Bins up to which there are copies: then all of them stay in the first-level cache.
 const FEW: usize = 1024;
 
-/// Elements from which threads share the work: waking them takes tens of microseconds.
-const SHARED_ABOVE: usize = 4 * PARALLEL_ABOVE;
-
 /// How often each byte occurs among elements `from .. to`, by its bits.
 fn byte_counts(eval: &Evaluator<'_>, from: usize, to: usize) -> [u64; 256] {
     let mut counts = [[0u64; 256]; COPIES];
@@ -88,7 +85,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins, weight: usize) -> Vec<u64
     let (len, n) = (eval.len(), bins.len());
     if size_of::<T>() == 1 {
         // Bytes are counted in half the time of others.
-        let length = len.div_ceil(rayon::current_num_threads()).max(2 * SHARED_ABOVE / weight);
+        let length = len.div_ceil(rayon::current_num_threads()).max(2 * AWAKE / weight);
         let part = |k: usize| byte_counts(eval, k * length, ((k + 1) * length).min(len));
         let parts = match len <= length {
             true => vec![part(0)],
@@ -127,7 +124,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins, weight: usize) -> Vec<u64
         counts.truncate(n);
         counts
     };
-    if len <= SHARED_ABOVE / weight {
+    if len <= AWAKE / weight {
         return part(0, len);
     }
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
