@@ -85,7 +85,8 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins, weight: usize) -> Vec<u64
     let (len, n) = (eval.len(), bins.len());
     if size_of::<T>() == 1 {
         // Bytes are counted in half the time of others.
-        let length = len.div_ceil(rayon::current_num_threads()).max(2 * AWAKE / weight);
+        let length =
+            len.div_ceil(rayon::current_num_threads()).max(2 * AWAKE / weight).max(PARALLEL_ABOVE);
         let part = |k: usize| byte_counts(eval, k * length, ((k + 1) * length).min(len));
         let parts = match len <= length {
             true => vec![part(0)],
@@ -124,7 +125,7 @@ fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins, weight: usize) -> Vec<u64
         counts.truncate(n);
         counts
     };
-    if len <= AWAKE / weight {
+    if len <= (AWAKE / weight).max(PARALLEL_ABOVE) {
         return part(0, len);
     }
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
