@@ -360,31 +360,57 @@ void peer_spread(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_OUT_PA
 #endif
 
 #if CLAN_WANTS(3)
-// Stores with each member its own block of `lines` lines and `rest` elements; blocks follow each
-// other at distances of `stride` elements.
+// Stores with each member its own block of `lines` lines and `rest` elements, and with this one too if
+// `own`; blocks follow each other at distances of `stride` elements, or are all the same one where that
+// is 0. The arguments of the members begin with this one.
+//
+// One member after the other, and everybody begins with its next, so that each GPU gets from one other
+// at a time, in the order in which its memory lies. An all_gather of 256 MiB on four H200: 361 GB/s into
+// each; 350 a megabyte to each in turn, 345 every line to all at once.
+#define CLAN_IF_NEXT(m) (k == m) ? out##m + out##m##_at:
+
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void peer_exchange(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_OUT_PARAM)
-                   CLAN_EACH(CLAN_CONTROL_PARAM) const uint me, const ulong lines,
+                   CLAN_EACH(CLAN_CONTROL_PARAM) const uint me, const uint own, const ulong lines,
                    const uint rest, const ulong stride, const ulong call, const ulong patience) {
   __local uint go;
   __global clan_t* const in = in0 + in0_at;
-  __global clan_t* const out[CLAN_MEMBERS] = {CLAN_EACH(CLAN_OUT_VALUE)};
   clan_flag const control[CLAN_MEMBERS] = {CLAN_EACH(CLAN_CONTROL_VALUE)};
   clan_flag const mine = CLAN_MINE;
   if (!clan_arrive(control, mine, me, call, patience, &go)) return;
-  for (ulong i = get_global_id(0); i < lines; i += get_global_size(0)) {
-    CLAN_LINE v[CLAN_MEMBERS];
+  const ulong step = get_global_size(0);
+  __global CLAN_LINE* const kept = (__global CLAN_LINE*)(in + me * stride);
+  __global CLAN_LINE* const result = (__global CLAN_LINE*)(out0 + out0_at);
+  for (uint k = 1; k < CLAN_MEMBERS; k++) {
+    __global clan_t* const out = CLAN_EACH(CLAN_IF_NEXT) out0;
+    __global clan_t* const block = in + (me + k) % CLAN_MEMBERS * stride;
+    __global CLAN_LINE* const from = (__global CLAN_LINE*)block;
+    __global CLAN_LINE* const to = (__global CLAN_LINE*)out;
+    // The own copy beside the first one, while the wires are the narrow place.
+    const uint both = own && k == 1;
+    ulong i = get_global_id(0);
+    for (; i + (CLAN_UNROLL - 1) * step < lines; i += CLAN_UNROLL * step) {
+      CLAN_LINE v[CLAN_UNROLL];
 #pragma unroll
-    for (uint j = 0; j < CLAN_MEMBERS; j++) {
-      v[j] = ((__global CLAN_LINE*)(in + j * stride))[i];
+      for (uint u = 0; u < CLAN_UNROLL; u++) v[u] = from[i + u * step];
+#pragma unroll
+      for (uint u = 0; u < CLAN_UNROLL; u++) to[i + u * step] = v[u];
+      if (both) {
+#pragma unroll
+        for (uint u = 0; u < CLAN_UNROLL; u++) v[u] = kept[i + u * step];
+#pragma unroll
+        for (uint u = 0; u < CLAN_UNROLL; u++) result[i + u * step] = v[u];
+      }
     }
-#pragma unroll
-    for (uint j = 0; j < CLAN_MEMBERS; j++) ((__global CLAN_LINE*)out[j])[i] = v[j];
-  }
-  if (get_global_id(0) < rest) {
-    const ulong e = lines * CLAN_PARTS + get_global_id(0);
-#pragma unroll
-    for (uint j = 0; j < CLAN_MEMBERS; j++) out[j][e] = in[j * stride + e];
+    for (; i < lines; i += step) {
+      to[i] = from[i];
+      if (both) result[i] = kept[i];
+    }
+    if (get_global_id(0) < rest) {
+      const ulong e = lines * CLAN_PARTS + get_global_id(0);
+      out[e] = block[e];
+      if (both) out0[out0_at + e] = in[me * stride + e];
+    }
   }
   clan_leave(control, mine, me, call, patience, &go);
 }

@@ -317,7 +317,7 @@ fn timed(group: &Group, op: &str, n: usize) -> clan::Result<Measured> {
     };
     sample(1)?;
     let large = group.members().iter().all(output::is_large);
-    let room = if large { ROOM } else { HOST_ROOM };
+    let room = if large { room(group) } else { HOST_ROOM };
     let (room, time) = (room / (n * ELEMENT).max(1), (SAMPLE / sample(1)?) as usize);
     let runs = room.min(time).clamp(1, MOST_CALLS);
     sample(runs)?;
@@ -325,13 +325,20 @@ fn timed(group: &Group, op: &str, n: usize) -> clan::Result<Measured> {
     Ok(Measured { median, wrong, schedule, link })
 }
 
-/// Calls that are on their way at a time, at most; bytes of each of their results together; seconds that
-/// they may take together.
+/// Calls that are on their way at a time, at most; bytes of a member's results of all of them on
+/// processors, where new memory costs as much as a call; seconds that they may take together.
 const MOST_CALLS: usize = 20;
-const ROOM: usize = 2 << 30;
-/// On processors new memory costs as much as a call.
 const HOST_ROOM: usize = 16 << 20;
 const SAMPLE: f64 = 0.02;
+
+/// Bytes of a member's results of all calls that are on their way, on GPUs: a quarter of the memory.
+fn room(group: &Group) -> usize {
+    let share = |device: &Device| {
+        let members = group.members().iter().filter(|&d| d == device).count();
+        device.memory().global_bytes as usize / 4 / members
+    };
+    group.members().iter().map(share).min().unwrap_or(0)
+}
 
 fn parts(group: &Group, op: &str, n: usize) -> clan::Result<Vec<DeviceArray<f32>>> {
     let part = |(m, device)| {

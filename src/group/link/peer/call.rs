@@ -80,8 +80,9 @@ pub(super) enum Work<'a> {
     Combine { ins: Vec<Slot<'a>>, outs: Vec<Slot<'a>>, to: u32, range: Lines },
     /// Elements of one to some.
     Spread { from: Slot<'a>, outs: Vec<Slot<'a>>, to: u32, range: Lines },
-    /// A block to each.
-    Exchange { from: Slot<'a>, outs: Vec<Slot<'a>>, stride: usize, range: Lines },
+    /// A block to each, or the same one to all where `stride` is 0. `outs` begin with the member's own,
+    /// which gets its block only if `own`.
+    Exchange { from: Slot<'a>, outs: Vec<Slot<'a>>, own: bool, stride: usize, range: Lines },
 }
 
 /// Lines `lo .. hi`, and `rest` elements after them.
@@ -241,9 +242,15 @@ impl<'a> Call<'a> {
             true => Lines::NONE,
             false => Lines::share(n, parts, me - usize::from(me > root), p - 1),
         };
-        let own = Lines::all(self.blocks[me], parts);
+        let own_lines = Lines::all(self.blocks[me], parts);
         let after = |slots: &[Slot<'a>]| -> Vec<Slot<'a>> {
             slots.iter().map(|s| s.after(self.start(me))).collect()
+        };
+        let exchange = |stride: usize| {
+            let mut outs = after(outs);
+            outs.rotate_left(me);
+            let own = !ins[me].is(&outs[0]);
+            Work::Exchange { from: ins[me], outs, own, stride, range: own_lines }
         };
         match self.collective {
             C::AllReduce | C::Scan | C::ExclusiveScan => {
@@ -258,9 +265,12 @@ impl<'a> Call<'a> {
                 to: 1 << root,
                 range: without(root),
             },
-            C::ReduceScatter => {
-                Work::Combine { ins: after(ins), outs: vec![outs[me]; p], to: 1 << me, range: own }
-            }
+            C::ReduceScatter => Work::Combine {
+                ins: after(ins),
+                outs: vec![outs[me]; p],
+                to: 1 << me,
+                range: own_lines,
+            },
             C::Broadcast { root } => {
                 // The root's own copy does not go over wires.
                 let (to, range) = match (me == root, ins[root].is(&outs[root])) {
@@ -270,29 +280,20 @@ impl<'a> Call<'a> {
                 };
                 Work::Spread { from: ins[root], outs: outs.to_vec(), to, range }
             }
-            C::AllGather => {
-                let outs = after(outs);
-                let kept = u32::from(ins[me].is(&outs[me])) << me;
-                Work::Spread { from: ins[me], outs, to: everyone & !kept, range: own }
-            }
+            C::AllGather => exchange(0),
             C::Scatter { root } => Work::Spread {
                 from: ins[root].after(self.start(me)),
                 outs: vec![outs[me]; p],
                 to: 1 << me,
-                range: own,
+                range: own_lines,
             },
             C::Gather { root } => Work::Spread {
                 from: ins[me],
                 outs: vec![outs[root].after(self.start(me)); p],
                 to: 1 << root,
-                range: own,
+                range: own_lines,
             },
-            C::AllToAll => Work::Exchange {
-                from: ins[me],
-                outs: after(outs),
-                stride: self.blocks[me],
-                range: own,
-            },
+            C::AllToAll => exchange(self.blocks[me]),
         }
     }
 }

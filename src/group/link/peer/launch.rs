@@ -19,8 +19,11 @@ pub(super) static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// How members' kernels are shaped. Four H200, GB/s by groups of 512 and unroll 1: all_reduce of
 /// 256 MiB in place 16 / 64 / 132 groups 214 / 212 / 210; 1024 work-items or unroll 2 or 4: 200 to
-/// 211. Broadcast 64 / 132 groups 308 / 320, reduce 276 / 283; all_gather 32 / 132 groups 106 / 113.
+/// 211. Broadcast 64 / 132 groups 308 / 320, reduce 276 / 283.
 const POINT: Point = Point { group: 512, vector_bytes: 16, unroll: 1, groups: 132 };
+/// Of blocks for each other. All_gather, GB/s into each: 32 / 64 / 132 groups 343 / 356 / 361; unroll
+/// 1 / 2 / 4 / 8 358 / 361 / 361 / 361.
+const EXCHANGE_POINT: Point = Point { unroll: 4, ..POINT };
 /// What goes through memory of its own goes in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 20;
 /// Of calls so short that only their distance counts.
@@ -51,6 +54,15 @@ pub(super) fn bits(dtype: DType) -> DType {
         2 => DType::U16,
         4 => DType::U32,
         _ => DType::U64,
+    }
+}
+
+impl Work<'_> {
+    fn point(&self) -> Point {
+        match self {
+            Work::Exchange { .. } => EXCHANGE_POINT,
+            _ => POINT,
+        }
     }
 }
 
@@ -187,7 +199,7 @@ impl Team {
             takes: call.takes(),
             wide: parts * call.dtype.size() == 16,
             window: self.window_lines,
-            point: POINT,
+            point: works[0].point(),
         };
         // Everything that may fail or take time comes before the first launch.
         let ready = form
@@ -285,7 +297,8 @@ impl Team {
                 launch.value(range.hi)?;
                 launch.value(range.rest)?;
             }
-            Work::Exchange { stride, .. } => {
+            Work::Exchange { own, stride, .. } => {
+                launch.value(u32::from(*own))?;
                 launch.value(range.hi)?;
                 launch.value(range.rest)?;
                 launch.value(*stride as u64)?;
@@ -294,11 +307,12 @@ impl Team {
         launch.value(number)?;
         launch.value(nanoseconds(call.patience))?;
         // One even for no lines: every member has to arrive and leave.
-        let groups = range.len().div_ceil(POINT.group * POINT.unroll).clamp(1, POINT.groups);
+        let point = ready.work.point();
+        let groups = range.len().div_ceil(point.group * point.unroll).clamp(1, point.groups);
         // SAFETY: the arguments of `cl/peer.cl`, in its order. The slots lie inside their buffers (the
         // caller's promise) and `Call::work` keeps inside the slots. The kernel ends when no member
         // uses another's memory any more, so the marks of each queue stand for all uses.
-        unsafe { launch.run([groups, 1, 1], [POINT.group, 1, 1])? };
+        unsafe { launch.run([groups, 1, 1], [point.group, 1, 1])? };
         ready.device.flush(call.op)
     }
 
