@@ -152,14 +152,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "peer",
         by: "/group/link/peer/text.rs",
-        kernels: &[
-            "peer_combine",
-            "peer_spread",
-            "peer_exchange",
-            "peer_pass",
-            "peer_combine_short",
-            "peer_combine_long",
-        ],
+        kernels: &["peer_combine", "peer_spread", "peer_exchange", "peer_combine_short"],
         // The others are but another word for integers, and CPUs' compilers take seconds for each.
         types: |dtype| {
             use DType::{BF16, Bool, F16, F32, F64, I64};
@@ -301,6 +294,7 @@ const SHARED: &[(&str, &str)] = &[
     ("scan_mail", "src/ops/scan/opencl.rs"),
     ("scan_group", "src/ops/scan/opencl.rs"),
     ("scan_warp", "src/ops/scan/opencl.rs"),
+    ("peer_windows", "src/group/link/peer/text.rs"),
     ("sort_sweep", "src/ops/sort/sweep.rs"),
     ("ladder", "examples/05_memory_spaces.rs"),
 ];

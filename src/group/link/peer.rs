@@ -1,5 +1,5 @@
 //! The link between GPUs that load from and store to each other's memory: whole collectives as one
-//! kernel a member, with no host in between. Kernels: `cl/peer.cl`.
+//! kernel a member, with no host in between. Kernels: `cl/peer.cl`, `cl/peer_windows.cl`.
 //!
 //! Where members reach each other's arrays, the arrays are arguments of every member's kernel, and
 //! nothing is copied into or out of them. That is memory which a device made since it became a peer, of

@@ -33,7 +33,7 @@ impl Team {
             body: call.body,
             takes: Takes::All,
             wide: true,
-            window: self.window_lines,
+            window: Some(self.window_lines),
             point: POINT,
         };
         let lines = shares.iter().map(|s| s.1).max().unwrap_or(0) / parts;
@@ -88,7 +88,7 @@ impl Team {
             launch.value(first)?;
             launch.value(number)?;
             launch.value(nanoseconds(call.patience))?;
-            // SAFETY: the arguments of `cl/peer.cl`, in its order. Shares lie inside the slots and
+            // SAFETY: the arguments of `cl/peer_windows.cl`, in its order. Shares lie inside the slots and
             // these inside their buffers; `rounds` says what keeps inside the windows. The kernel
             // ends when no member stores to another's memory any more.
             unsafe { launch.run([groups, 1, 1], [POINT.group, 1, 1])? };

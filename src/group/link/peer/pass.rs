@@ -103,7 +103,7 @@ impl Team {
             body: call.body.filter(|_| pass.fold),
             takes: Takes::All,
             wide,
-            window: self.window_lines,
+            window: Some(self.window_lines),
             point: POINT,
         };
         let lines = if wide { longest / parts } else { longest };
@@ -164,7 +164,7 @@ impl Team {
             launch.value(rounds as u32)?;
             launch.value(first)?;
             launch.value(nanoseconds(call.patience))?;
-            // SAFETY: the arguments of `cl/peer.cl`, in its order. Blocks lie inside the slots
+            // SAFETY: the arguments of `cl/peer_windows.cl`, in its order. Blocks lie inside the slots
             // and these inside their buffers; `groups` and `rounds` keep inside the windows, of which
             // each group has `window_lines` lines from each member.
             unsafe { launch.run([groups, 1, 1], [POINT.group, 1, 1])? };

@@ -1,4 +1,4 @@
-//! The text of `cl/peer.cl` for a form of a call.
+//! The text of `cl/peer.cl` and `cl/peer_windows.cl` for a form of a call.
 
 use super::call::Takes;
 use crate::element::DType;
@@ -9,11 +9,13 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 const SOURCE: &str = include_str!("../../../../cl/peer.cl");
+/// What goes through windows; comes after the first.
+const WINDOWS: &str = include_str!("../../../../cl/peer_windows.cl");
 
 /// Most members that the kernels are written for.
 pub(super) const MOST: usize = 16;
 
-/// The kernels, numbered as in the file.
+/// The kernels, numbered as in the files.
 #[derive(Clone, Copy)]
 pub(super) enum Kernel {
     Combine = 1,
@@ -47,8 +49,8 @@ pub(super) struct Form<'a> {
     pub takes: Takes,
     /// Whether lines of 16 bytes are aligned everywhere; else a line is an element.
     pub wide: bool,
-    /// Lines that a group sends to a member in a round.
-    pub window: usize,
+    /// Lines that a group sends to a member in a round, where that goes through windows.
+    pub window: Option<usize>,
     pub point: Point,
 }
 
@@ -62,7 +64,7 @@ impl Form<'_> {
             u8::from(self.wide),
             u8::from(self.body.is_some()),
         ];
-        key.extend((self.window as u32).to_le_bytes());
+        key.extend((self.window.unwrap_or(0) as u32).to_le_bytes());
         self.point.key(&mut key);
         key.extend(self.body.unwrap_or_default().bytes());
         ("peer", key)
@@ -84,15 +86,15 @@ impl Form<'_> {
             text.push_str("#define CLAN_PTX 1\n");
         }
         text.push_str(&parameters(self.members, self.dtype, self.takes, self.wide));
-        let _ = writeln!(
-            text,
-            "#define CLAN_WINDOW {}\n#define CLAN_KERNEL {}",
-            self.window, self.kernel as u8
-        );
+        let _ = writeln!(text, "#define CLAN_KERNEL {}", self.kernel as u8);
         if let Some(body) = self.body {
             let _ = writeln!(text, "#define CLAN_COMBINED {}", body.replace('\n', " "));
         }
         text.push_str(SOURCE);
+        if let Some(lines) = self.window {
+            let _ = writeln!(text, "#define CLAN_WINDOW {lines}");
+            text.push_str(WINDOWS);
+        }
         text
     }
 }
