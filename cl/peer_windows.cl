@@ -18,6 +18,12 @@
 #ifndef CLAN_PASS_UNROLL
 #define CLAN_PASS_UNROLL 4
 #endif
+// Where registers are limited, for then NVIDIA's compiler wants no group size.
+#ifdef CLAN_CLOSE
+#define CLAN_SIZED
+#else
+#define CLAN_SIZED __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+#endif
 #define CLAN_STRIDE (CLAN_WINDOW * (16 / sizeof(CLAN_LINE)))
 #define CLAN_WINDOW_VALUE(k) window##k,
 #define CLAN_FROM_VALUE(k) from##k,
@@ -114,7 +120,7 @@ static inline CLAN_LINE clan_fold(__global CLAN_LINE* kept, __global CLAN_LINE* 
 #define CLAN_TO_VALUE(k) to##k,
 #define CLAN_GOT_VALUE(k) got##k,
 
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+__kernel CLAN_SIZED
 void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, const ulong out0_at,
                CLAN_EACH(CLAN_PASS_PARAM) const uint me, const uint fold, const uint rounds,
                const ulong first, const ulong patience) {
@@ -170,7 +176,7 @@ void peer_pass(__global clan_t* in0, const ulong in0_at, __global clan_t* out0, 
   __global ulong *control##k, __global CLAN_LINE *window##k, __global clan_t *out##k,              \
       const ulong out##k##_at, const ulong from##k, const ulong sent##k,
 
-__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+__kernel CLAN_SIZED
 void peer_combine_long(__global clan_t* in0, const ulong in0_at, CLAN_EACH(CLAN_WHOLE_PARAM)
                        const uint me, const uint rounds, const ulong first, const ulong call,
                        const ulong patience) {

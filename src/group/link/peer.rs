@@ -27,18 +27,14 @@ use crate::opencl::{ClDevice, Maker, peer::SMALLEST};
 use hands::Hands;
 use ocl::core::Mem;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use text::Windows;
 
 /// GPUs whose memory each of them reaches.
 pub(crate) struct Team {
     devices: Vec<Device>,
     /// Each member's control block; what lies where is in `cl/peer.cl`.
     controls: Vec<Buffer>,
-    /// Lines of a window: what a group sends to a member in a round. Four H200, all_gather of 256 MiB
-    /// through windows, GB/s by lines and groups: 1024 × 128 77, 4096 × 64 92, 4096 × 128 106,
-    /// 8192 × 128 109, 16384 × 64 103.
-    window_lines: usize,
-    /// Groups of a launch that goes through windows, at most.
-    window_groups: usize,
+    window: Windows,
     /// An all_reduce of so many bytes goes through windows and back in one kernel.
     long_bytes: usize,
     /// Members' control blocks as a member sees them.
@@ -76,6 +72,21 @@ const LONG_BYTES: usize = 4 << 20;
 const SHORT_BYTES: usize = 64 << 10;
 /// Units of eight bytes in a slot for such a call.
 const SLOT_UNITS: usize = SHORT_BYTES / 8;
+
+/// 128 MiB of windows a member, or less.
+///
+/// A group that waits or empties its windows sends nothing: with two in a compute unit the other one does.
+/// Two H200, 1 GiB, GB/s into each of all_gather, all_to_all and reduce_scatter by lines × groups:
+/// 8192 × 128 335, 325, 317; 16384 × 128 341, 338, 322; 2048 × 256 319, 318, 316; 4096 × 256 356, 355,
+/// 355; 8192 × 256 354, 354, 355. Four, all_gather by one in a unit: 1024 × 128 231, 4096 × 64 276,
+/// 4096 × 128 318, 8192 × 128 327, 16384 × 64 309. All_reduce of 256 MiB is the same by all of them.
+fn windows_of(members: usize) -> Windows {
+    match members {
+        // With more, what two groups a unit have for registers is not enough.
+        ..=4 => Windows { lines: 4096, groups: 256, close: true },
+        _ => Windows { lines: (32768 / members).min(8192), groups: 128, close: false },
+    }
+}
 
 fn control_bytes(members: usize) -> usize {
     // Two sets of a slot for each member; a unit and its flags take 16 bytes.
@@ -143,8 +154,7 @@ impl Team {
         let state =
             State { calls: 0, short_calls: 0, rounds: 0, handed: 0, checked: 0, broken: None };
         let windows = OnceLock::new();
-        // 128 MiB of windows a member, or less.
-        let (window_lines, window_groups) = ((32768 / devices.len()).min(8192), 128);
+        let window = windows_of(devices.len());
         // Kernels in one queue keep the order of the members.
         let hands =
             if distinct(devices) { Hands::new(devices.len()) } else { Hands::with_threads(0) };
@@ -153,8 +163,7 @@ impl Team {
             controls,
             seen_controls: OnceLock::new(),
             hands,
-            window_lines,
-            window_groups,
+            window,
             long_bytes: LONG_BYTES,
             windows,
             state: Mutex::new(state),

@@ -198,7 +198,7 @@ impl Team {
             body: call.body.filter(|_| combines),
             takes: call.takes(),
             wide: parts * call.dtype.size() == 16,
-            window: None,
+            windows: None,
             point: works[0].point(),
         };
         // Everything that may fail or take time comes before the first launch.
@@ -325,7 +325,7 @@ impl Team {
             body: call.body,
             takes: call.takes(),
             wide: true,
-            window: None,
+            windows: None,
             point: SHORT_POINT,
         };
         let n = call.total();

@@ -33,7 +33,7 @@ impl Team {
             body: call.body,
             takes: Takes::All,
             wide: true,
-            window: Some(self.window_lines),
+            windows: Some(self.window),
             point: POINT,
         };
         let lines = shares.iter().map(|s| s.1).max().unwrap_or(0) / parts;

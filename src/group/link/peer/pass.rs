@@ -4,7 +4,7 @@
 use super::Team;
 use super::call::{Call, Slot, Takes};
 use super::launch::{ONE_AT_A_TIME, bits, nanoseconds};
-use super::text::{Form, Kernel};
+use super::text::{Form, Kernel, Windows};
 use crate::backend::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::schedule::Collective;
@@ -16,8 +16,8 @@ use std::sync::{Arc, PoisonError};
 pub(super) const POINT: Point = Point { group: 512, vector_bytes: 16, unroll: 1, groups: 0 };
 
 /// Bytes of the windows of a member: two sets of one a group and member.
-fn window_bytes(members: usize, groups: usize, lines: usize) -> usize {
-    groups * 2 * members * lines * 16
+fn window_bytes(members: usize, window: Windows) -> usize {
+    window.groups * 2 * members * window.lines * 16
 }
 
 /// Elements that one member has for another.
@@ -64,7 +64,7 @@ impl Team {
     /// Made at the first use, for most calls need none.
     pub(super) fn windows(&self) -> Result<&[Buffer]> {
         if self.windows.get().is_none() {
-            let bytes = window_bytes(self.members(), self.window_groups, self.window_lines);
+            let bytes = window_bytes(self.members(), self.window);
             let made = self.devices.iter().map(|d| Buffer::new(d, bytes)).collect::<Result<_>>()?;
             // Another thread may have been faster.
             let _ = self.windows.set(made);
@@ -73,11 +73,10 @@ impl Team {
     }
 
     /// How many groups take so many lines, one and more, and in how many rounds. A round costs 5 µs, so
-    /// as much as windows hold goes in each: an all_reduce of 256 MiB on four H200, GB/s by lines of a
-    /// round: 512 160, 1024 198, 2048 215, 4096 221, 8192 225.
+    /// as much as windows hold goes in each.
     pub(super) fn rounds(&self, lines: usize) -> (usize, usize) {
-        let groups = lines.div_ceil(POINT.group * 4).min(self.window_groups);
-        (groups, lines.div_ceil(groups).div_ceil(self.window_lines))
+        let groups = lines.div_ceil(POINT.group * 4).min(self.window.groups);
+        (groups, lines.div_ceil(groups).div_ceil(self.window.lines))
     }
 
     /// Hands a pass over to all members and returns at once.
@@ -103,7 +102,7 @@ impl Team {
             body: call.body.filter(|_| pass.fold),
             takes: Takes::All,
             wide,
-            window: Some(self.window_lines),
+            windows: Some(self.window),
             point: POINT,
         };
         let lines = if wide { longest / parts } else { longest };
@@ -166,7 +165,7 @@ impl Team {
             launch.value(nanoseconds(call.patience))?;
             // SAFETY: the arguments of `cl/peer_windows.cl`, in its order. Blocks lie inside the slots
             // and these inside their buffers; `groups` and `rounds` keep inside the windows, of which
-            // each group has `window_lines` lines from each member.
+            // each group has `window.lines` lines from each member.
             unsafe { launch.run([groups, 1, 1], [POINT.group, 1, 1])? };
             ready.device.flush(call.op)
         };

@@ -26,7 +26,7 @@ struct Tried {
 impl Tried {
     fn alone(device: &Device, members: usize) -> Tried {
         let mut team = Team::new(&vec![device.clone(); members]).unwrap();
-        team.window_lines = 2048;
+        team.window.lines = 2048;
         Tried { team, alone: true, through: false, twice: false }
     }
 
@@ -270,7 +270,7 @@ fn windows_on_one_device() {
         // Blocks that begin inside of lines.
         try_all::<f32>(&mut tried, &[30_002, 0, 7_777], 0, false);
         // Two rounds.
-        tried.team.window_lines = 1024;
+        tried.team.window.lines = 1024;
         tried.team.windows = Default::default();
         try_all::<f32>(&mut tried, &[40_000; 3], 0, false);
         // Through windows and back at once.
@@ -369,7 +369,7 @@ fn windows_between_gpus() {
     let Some(mut team) = gpus(16) else { return };
     let p = team.members();
     // Many rounds.
-    team.window_lines = 256;
+    team.window.lines = 256;
     let mut tried = Tried { team, alone: false, through: true, twice: false };
     for n in [65_536, 400_003] {
         try_all::<f32>(&mut tried, &vec![n; p], 0, false);

@@ -3,7 +3,7 @@
 use super::call::Takes;
 use crate::element::DType;
 use crate::error::Result;
-use crate::opencl::program::{Key, Program};
+use crate::opencl::program::{self, Key, Program};
 use crate::opencl::{ClDevice, Maker, Point, codegen};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -39,6 +39,20 @@ impl Kernel {
     }
 }
 
+/// Memory that others fill for a member.
+#[derive(Clone, Copy)]
+pub(crate) struct Windows {
+    /// Lines of 16 bytes that a group sends to a member in a round.
+    pub lines: usize,
+    /// Groups of a launch, at most.
+    pub groups: usize,
+    /// Whether two groups shall fit into a compute unit, so that one sends while the other waits.
+    pub close: bool,
+}
+
+/// Registers of a work-item where two groups of 512 fit into a compute unit.
+const CLOSE_REGISTERS: usize = 64;
+
 /// What a program's text depends on.
 pub(super) struct Form<'a> {
     pub kernel: Kernel,
@@ -49,8 +63,8 @@ pub(super) struct Form<'a> {
     pub takes: Takes,
     /// Whether lines of 16 bytes are aligned everywhere; else a line is an element.
     pub wide: bool,
-    /// Lines that a group sends to a member in a round, where that goes through windows.
-    pub window: Option<usize>,
+    /// Where it goes through windows.
+    pub windows: Option<Windows>,
     pub point: Point,
 }
 
@@ -64,7 +78,8 @@ impl Form<'_> {
             u8::from(self.wide),
             u8::from(self.body.is_some()),
         ];
-        key.extend((self.window.unwrap_or(0) as u32).to_le_bytes());
+        key.extend((self.windows.map_or(0, |w| w.lines) as u32).to_le_bytes());
+        key.push(u8::from(self.windows.is_some_and(|w| w.close)));
         self.point.key(&mut key);
         key.extend(self.body.unwrap_or_default().bytes());
         ("peer", key)
@@ -80,7 +95,12 @@ impl Form<'_> {
     }
 
     fn text(&self, device: &ClDevice) -> String {
-        let mut text = codegen::defines(device, false, self.point);
+        let mut text = String::new();
+        if self.windows.is_some_and(|w| w.close) {
+            text.push_str(&program::registers(CLOSE_REGISTERS));
+            text.push_str("#define CLAN_CLOSE\n");
+        }
+        text.push_str(&codegen::defines(device, false, self.point));
         text.push_str(codegen::PRELUDE);
         if device.maker == Maker::Nvidia {
             text.push_str("#define CLAN_PTX 1\n");
@@ -91,8 +111,8 @@ impl Form<'_> {
             let _ = writeln!(text, "#define CLAN_COMBINED {}", body.replace('\n', " "));
         }
         text.push_str(SOURCE);
-        if let Some(lines) = self.window {
-            let _ = writeln!(text, "#define CLAN_WINDOW {lines}");
+        if let Some(windows) = self.windows {
+            let _ = writeln!(text, "#define CLAN_WINDOW {}", windows.lines);
             text.push_str(WINDOWS);
         }
         text
