@@ -34,16 +34,29 @@ typedef float clan_out_t;
 #define CLAN_FOR_WIDE 1
 #define CLAN_FOR_NORMALS 2
 
-static inline uint4 clan_philox(const ulong block, const uint stream, const uint purpose, uint k0, uint k1) {
-  uint4 c = (uint4)((uint)block, (uint)(block >> 32), stream, purpose);
-#pragma unroll
-  for (int round = 0; round < 10; round++) {
-    const ulong a = (ulong)c.x * 0xd2511f53u, b = (ulong)c.z * 0xcd9e8d57u;
-    c = (uint4)((uint)(b >> 32) ^ c.y ^ k0, (uint)b, (uint)(a >> 32) ^ c.w ^ k1, (uint)a);
-    k0 += 0x9e3779b9u;
-    k1 += 0xbb67ae85u;
-  }
-  return c;
+// The keys of the ten rounds. Arguments, for they are the same for all, and each would cost every
+// work-item an addition; of 32 bits, for with wider ones compilers make products of 64 by 64 bits.
+#define CLAN_KEYS_PARAM                                                                            \
+  const uint k0, const uint l0, const uint k1, const uint l1, const uint k2, const uint l2,        \
+      const uint k3, const uint l3, const uint k4, const uint l4, const uint k5, const uint l5,    \
+      const uint k6, const uint l6, const uint k7, const uint l7, const uint k8, const uint l8,    \
+      const uint k9, const uint l9
+#define CLAN_KEYS k0, l0, k1, l1, k2, l2, k3, l3, k4, l4, k5, l5, k6, l6, k7, l7, k8, l8, k9, l9
+
+static inline uint4 clan_round(const uint4 c, const uint k, const uint l) {
+  const ulong a = (ulong)c.x * 0xd2511f53u, b = (ulong)c.z * 0xcd9e8d57u;
+  return (uint4)((uint)(b >> 32) ^ c.y ^ k, (uint)b, (uint)(a >> 32) ^ c.w ^ l, (uint)a);
+}
+
+// The words of block low + 2^32 high.
+static inline uint4 clan_philox(const uint low, const uint high, const uint stream, const uint purpose,
+                                CLAN_KEYS_PARAM) {
+  uint4 c = (uint4)(low, high, stream, purpose);
+  c = clan_round(clan_round(c, k0, l0), k1, l1);
+  c = clan_round(clan_round(c, k2, l2), k3, l3);
+  c = clan_round(clan_round(c, k4, l4), k5, l5);
+  c = clan_round(clan_round(c, k6, l6), k7, l7);
+  return clan_round(clan_round(c, k8, l8), k9, l9);
 }
 
 #ifdef CLAN_WIDE_WORDS
@@ -73,8 +86,23 @@ static inline float clan_root(const float x) {
   const float s = x * r;
   return fma(fma(-s, s, x), 0.5f * r, s);
 }
+// One instruction where the compiler makes two, for it takes one of the constants for an operand only.
+static inline uint clan_mantissa(const uint bits) {
+  uint m;
+  asm("lop3.b32 %0, %1, 0x007fffff, %2, 0xea;" : "=r"(m) : "r"(bits), "r"(0x3f000000));
+  return m;
+}
+#define CLAN_MANTISSA(bits) clan_mantissa(bits)
+static inline float clan_towards_0(const int x) {
+  float f;
+  asm("cvt.rz.f32.s32 %0, %1;" : "=f"(f) : "r"(x));
+  return f;
+}
+#define CLAN_TOWARDS_0(x) clan_towards_0(x)
 #else
 static inline float clan_root(const float x) { return sqrt(x); }
+#define CLAN_TOWARDS_0(x) convert_float_rtz(x)
+#define CLAN_MANTISSA(bits) (((bits) & 0x007fffffu) | 0x3f000000u) // between 1/2 and 1
 #endif
 
 #ifdef CLAN_STANDARD
@@ -83,11 +111,18 @@ static inline float clan_root(const float x) { return sqrt(x); }
 #define CLAN_MOVED(z) fma((z), deviation, mean)
 #endif
 
-// Box and Muller (1958). The radius is the root of -2 ln u for u = (w | 1) / 2^32 (or 2^64): with
-// u = 2^e (1 + t), 1 + t within [sqrt 1/2, sqrt 2), that is -2 ln 2 e - 2 t + t^2 Q(t). The angle is
-// a quarter turn at random, which two bits say, and the others between -pi/4 and pi/4: the sign of the
-// cosine is v's highest bit, and whether sine and cosine change places v's next one, or w's lowest where
-// words are short. All coefficients are minimax fits, relative to the function.
+// Box and Muller (1958): the radius is the root of -2 ln u, the angle is uniform. All coefficients are minimax
+// fits, relative to the function.
+//
+// Of short words, u is the magnitude of the odd integer w in 2^-31, as a float that is rounded towards 0 and
+// so below 1, and w's sign that of the cosine; v is the angle x within half a turn, from -1 to 1 in 2^-31.
+// With u = 2^e m, 1/2 <= m < 1 and t = m - 1, the radius is sqrt(2 ln 2) times the root of -e + t Q(t): no digits
+// are lost near u = 1, and e counts exactly. The factor is in the others' coefficients: with z = 1 - x^2,
+// which is exact to a digit up to the quarter's end, sine and cosine of x pi / 2 are x S(z) and z C(z).
+//
+// Of long words, u = (w | 1) / 2^64 = 2^e (1 + t), 1 + t within [sqrt 1/2, sqrt 2): -2 ln u is -2 ln 2 e - 2 t +
+// t^2 Q(t). The angle is a quarter turn at random, which v's two highest bits say, the sign of the cosine and
+// whether sine and cosine change places, and the others between -pi/4 and pi/4.
 static inline void clan_normals(const clan_word w, const clan_word v, const clan_t mean, const clan_t deviation,
                                 clan_t* first, clan_t* second) {
 #ifdef CLAN_WIDE_WORDS
@@ -135,36 +170,41 @@ static inline void clan_normals(const clan_word w, const clan_word v, const clan
   c = as_double(as_ulong(c) ^ (v & 0x8000000000000000ul));
   const bool turned = (v & 0x4000000000000000ul) != 0;
 #else
-  // Of the word's lowest bit only this is made of it.
-  const bool turned = (w & 1u) != 0;
-  const float u = (float)(w | 1u);
-  // The exponents of u / 2^32; 23 bits below them, so 2^-23 goes into the factor.
-  const int bits = as_int(u), e = (bits - 0x4f3504f3) & (int)0xff800000;
-  const float t = fma(as_float(bits - e), 0x1p-32f, -1.0f);
-  float q = -0x1.65c77cp-3f;
-  q = fma(q, t, 0x1.2504ap-2f);
-  q = fma(q, t, -0x1.318526p-2f);
-  q = fma(q, t, 0x1.535d3p-2f);
-  q = fma(q, t, -0x1.98d2cp-2f);
-  q = fma(q, t, 0x1.00049ap-1f);
-  q = fma(q, t, -0x1.5556f4p-1f);
-  q = fma(q, t, 0x1.fffffap-1f);
-  q = fma(q, t, -2.0f);
-  // 2^-60 counts where all else is 0: the root need not care for 0.
-  const float radius = clan_root(fma(q, t, fma((float)e, -0x1.62e43p-23f, 0x1p-60f)));
-  const float x = (float)(int)(v << 2) * 0x1p-31f, y = x * x;
-  float s = -0x1.2d9bb8p-15f;
-  s = fma(s, y, 0x1.465ec6p-9f);
-  s = fma(s, y, -0x1.4abbbap-4f);
-  s = fma(s, y, 0x1.921fb6p-1f) * x;
-  float c = -0x1.4ea9e8p-12f;
-  c = fma(c, y, 0x1.03b162p-6f);
-  c = fma(c, y, -0x1.3bd3a2p-2f);
-  c = fma(c, y, 1.0f);
-  c = as_float(as_uint(c) ^ (v & 0x80000000u));
+  const float u = CLAN_TOWARDS_0((int)(w | 1u));
+  const uint bits = as_uint(u), e = bits & 0x7f800000u;
+  const float t = as_float(CLAN_MANTISSA(bits)) - 1.0f;
+  float q = -0x1.011c56p1f;
+  q = fma(q, t, -0x1.262324p1f);
+  q = fma(q, t, -0x1.af7e96p0f);
+  q = fma(q, t, -0x1.e02beap-3f);
+  q = fma(q, t, -0x1.7e8518p-2f);
+  q = fma(q, t, 0x1.690464p-2f);
+  q = fma(q, t, -0x1.eccdf2p-2f);
+  q = fma(q, t, 0x1.7153ep-1f);
+  q = fma(q, t, -0x1.715476p0f);
+  // The exponent of u = 1 is 157 here.
+  const float radius = clan_root(fma(q, t, fma((float)e, -0x1p-23f, 157.0f)));
+  const float x = (float)(int)v, z = fma(x * -0x1p-62f, x, 1.0f);
+  float s = 0x1.72295p-44f;
+  s = fma(s, z, 0x1.3a23bap-39f);
+  s = fma(s, z, 0x1.4111dep-35f);
+  s = fma(s, z, 0x1.2d6ac6p-32f);
+  s = fma(s, z, 0x1.2d6abep-31f);
+  s *= x;
+  float c = 0x1.c9f4c2p-16f;
+  c = fma(c, z, 0x1.edd5dep-11f);
+  c = fma(c, z, 0x1.5037ep-6f);
+  c = fma(c, z, 0x1.d977p-3f);
+  c = fma(c, z, 0x1.d976f4p-1f);
+  c = as_float(as_uint(c * z) ^ (w & 0x80000000u));
 #endif
+#ifdef CLAN_WIDE_WORDS
   *first = CLAN_MOVED(radius * (turned ? s : c));
   *second = CLAN_MOVED(radius * (turned ? c : s));
+#else
+  *first = CLAN_MOVED(radius * c);
+  *second = CLAN_MOVED(radius * s);
+#endif
 }
 #endif
 
@@ -181,25 +221,26 @@ static inline clan_word clan_pick(const uint4 w, const uint at) {
 // Lemire ("Fast random integer generation in an interval", 2019): the upper half of word times q is
 // uniform once the words are left out whose lower half is below 2^32 mod q. Such elements take the
 // same word of the next try's block; after 255 tries, which nobody will see, any word will do.
-static inline clan_t clan_integer(clan_word w, const uint at, const ulong block, const uint stream,
-                                  const uint k0, const uint k1, const ulong p, const ulong q, const ulong r) {
+static inline clan_t clan_integer(clan_word w, const uint at, const uint low, const uint high,
+                                  const uint stream, CLAN_KEYS_PARAM, const ulong p, const ulong q,
+                                  const ulong r) {
   if (q == 0) return (clan_t)(p + w);
 #ifdef CLAN_WIDE_WORDS
   for (uint try = 1; w * q < r && try < 256; try++)
-    w = clan_pick(clan_philox(block, stream, CLAN_PURPOSE | try << 8, k0, k1), at);
+    w = clan_pick(clan_philox(low, high, stream, CLAN_PURPOSE | try << 8, CLAN_KEYS), at);
   return (clan_t)(p + mul_hi(w, q));
 #else
   for (uint try = 1; (uint)(w * q) < (uint)r && try < 256; try++)
-    w = clan_pick(clan_philox(block, stream, CLAN_PURPOSE | try << 8, k0, k1), at);
+    w = clan_pick(clan_philox(low, high, stream, CLAN_PURPOSE | try << 8, CLAN_KEYS), at);
   return (clan_t)(p + (w * q >> 32));
 #endif
 }
 #endif
 
 // The elements of a block.
-static inline void clan_draw(const ulong block, const uint stream, const uint k0, const uint k1, const ulong p,
-                             const ulong q, const ulong r, clan_t* v) {
-  const uint4 w = clan_philox(block, stream, CLAN_PURPOSE, k0, k1);
+static inline void clan_draw(const uint low, const uint high, const uint stream, CLAN_KEYS_PARAM,
+                             const ulong p, const ulong q, const ulong r, clan_t* v) {
+  const uint4 w = clan_philox(low, high, stream, CLAN_PURPOSE, CLAN_KEYS);
 #if CLAN_DRAW == CLAN_NORMAL
   const clan_t mean = CLAN_OF(p), deviation = CLAN_OF(q);
 #ifdef CLAN_WIDE_WORDS
@@ -220,7 +261,7 @@ static inline void clan_draw(const ulong block, const uint stream, const uint k0
     // Rounding may reach the end, which is not a part of the range.
     v[k] = z < high ? z : low;
 #elif CLAN_DRAW == CLAN_INTEGERS
-    v[k] = clan_integer(x, k, block, stream, k0, k1, p, q, r);
+    v[k] = clan_integer(x, k, low, high, stream, CLAN_KEYS, p, q, r);
 #else
     v[k] = (ulong)x < p;
 #endif
@@ -231,16 +272,19 @@ static inline void clan_draw(const ulong block, const uint stream, const uint k0
 // Elements `n` of the stream from number `base * CLAN_EACH + skip` on, CLAN_BLOCKS blocks a work-item.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void random(__global clan_out_t* restrict out, const ulong n, const ulong base, const uint skip,
-            const uint stream, const uint k0, const uint k1, const ulong p, const ulong q, const ulong r) {
+            const uint stream, CLAN_KEYS_PARAM, const ulong p, const ulong q, const ulong r) {
   const ulong group = (ulong)get_group_id(0) * (CLAN_GROUP * CLAN_BLOCKS), first = group + get_local_id(0);
   clan_t v[CLAN_EACH];
 #ifdef CLAN_PUTV
-  if (skip == 0 && (group + CLAN_GROUP * CLAN_BLOCKS) * CLAN_EACH <= n) {
+  // The upper half of the number is the same for all, so what is made of it alone is made once.
+  const uint low = (uint)(base + group), high = (uint)((base + group) >> 32);
+  const bool near = low <= 0xffffffffu - CLAN_GROUP * CLAN_BLOCKS;
+  if (near && skip == 0 && (group + CLAN_GROUP * CLAN_BLOCKS) * CLAN_EACH <= n) {
 #pragma unroll
     for (uint u = 0; u < CLAN_BLOCKS; u++) {
-      const ulong block = first + u * CLAN_GROUP;
-      clan_draw(base + block, stream, k0, k1, p, q, r, v);
-      CLAN_PUTV(out, block * CLAN_EACH, v);
+      const uint at = u * CLAN_GROUP;
+      clan_draw(low + (uint)get_local_id(0) + at, high, stream, CLAN_KEYS, p, q, r, v);
+      CLAN_PUTV(out, (first + at) * CLAN_EACH, v);
     }
     return;
   }
@@ -249,7 +293,8 @@ void random(__global clan_out_t* restrict out, const ulong n, const ulong base, 
     // Where the block begins, among the skipped elements and those of the result.
     const ulong block = first + u * CLAN_GROUP, begin = block * CLAN_EACH;
     if (begin >= n + skip) return;
-    clan_draw(base + block, stream, k0, k1, p, q, r, v);
+    const ulong number = base + block;
+    clan_draw((uint)number, (uint)(number >> 32), stream, CLAN_KEYS, p, q, r, v);
 #pragma unroll
     for (uint k = 0; k < CLAN_EACH; k++) {
       const ulong at = begin + k;

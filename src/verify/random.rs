@@ -67,23 +67,34 @@ impl Stream {
         let w = self.block(i / each, 2 + u32::from(wide));
         let pair = 2 * (i % each / 2) as usize;
         let join = |k: usize| u64::from(w[k]) | u64::from(w[k + 1]) << 32;
-        // The radius from a float, the angle from an integer of a circle's part.
-        let (u, angle, turned) = match wide {
-            true => ((join(0) | 1) as f64 * 2f64.powi(-64), join(2), join(2) >> 62 & 1),
-            false => (
-                f64::from((w[pair] | 1) as f32) * 2f64.powi(-32),
-                u64::from(w[pair + 1]) << 32,
-                u64::from(w[pair] & 1),
-            ),
-        };
-        // Floats have 2^-60 more under the root, which counts where u is 1.
-        let least = if wide { 0.0 } else { 2f64.powi(-60) };
-        let radius = (-2.0 * u.ln() + least).sqrt();
+        if !wide {
+            // The radius from a float that is rounded towards 0, the angle from an integer of half a turn, and
+            // on which side it is from the first word's sign.
+            let (odd, angle) = ((w[pair] | 1) as i32, w[pair + 1] as i32);
+            let size = odd.unsigned_abs();
+            let dropped = 8u32.saturating_sub(size.leading_zeros());
+            let u = f64::from(size >> dropped << dropped) * 2f64.powi(-31);
+            let radius = (-2.0 * u.ln()).sqrt();
+            // As integers and floats round to nearest, the angle's float is even at half a turn's end.
+            let part = f64::from(angle as f32) * 2f64.powi(-31);
+            return match i % 2 {
+                0 => radius * quarter_cos(part) * f64::from(odd.signum()),
+                _ => radius * (part * std::f64::consts::FRAC_PI_2).sin(),
+            };
+        }
+        let (u, angle) = ((join(0) | 1) as f64 * 2f64.powi(-64), join(2));
+        let turned = angle >> 62 & 1;
+        let radius = (-2.0 * u.ln()).sqrt();
         // Two bits choose the quarter: the sign of the cosine, and whether sine and cosine change places.
         let part = ((angle << 2) as i64) as f64 * 2f64.powi(-63) * std::f64::consts::FRAC_PI_4;
         let cosine = if angle >> 63 == 1 { -part.cos() } else { part.cos() };
         radius * if (turned == 1) == (i % 2 == 1) { cosine } else { part.sin() }
     }
+}
+
+/// The cosine of x quarter turns, |x| up to 1, of which no digits are lost at the ends.
+fn quarter_cos(x: f64) -> f64 {
+    ((1.0 - x.abs()) * std::f64::consts::FRAC_PI_2).sin()
 }
 
 type Checked = std::result::Result<(), String>;

@@ -84,7 +84,7 @@ on_every_device!(normals, |device| {
 
 /// Normal numbers of seed 42.
 const PINNED: [u32; 6] =
-    [0x3fb0_b44c, 0xbf12_cb53, 0x3f90_ddfa, 0x3f0f_edb5, 0x3f34_8f67, 0xbf9a_7686];
+    [0x3f44_1c8c, 0x3f02_e5e2, 0x3ee4_cea2, 0x3dd6_cd8d, 0x3f27_4174, 0xbebf_f197];
 
 /// Pearson's test; 1 in 10⁷ random results is above the bound.
 #[track_caller]

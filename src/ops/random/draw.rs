@@ -34,6 +34,10 @@ pub(super) enum What {
     Bernoulli(u64),
 }
 
+/// So many blocks fill every GPU with groups that make sixteen a work-item.
+#[cfg(feature = "opencl")]
+const MANY_BLOCKS: usize = 1 << 22;
+
 /// Where a stream is.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
@@ -206,18 +210,20 @@ impl Draw<'_> {
     /// `steps`: roots by NVIDIA's instructions.
     fn launch(self, device: &ClDevice, steps: bool) -> Result<()> {
         let each = if self.is_wide() { 2 } else { 4 };
+        let skip = (self.from.position % each) as usize;
         let (draw, [p, q, r]) = self.arguments();
         let group = device.point.group;
-        // H200, 2^28 f32, GB/s, 1 / 2 / 4 / 8 blocks: uniform 3587 / 4279 / 4530 / 4496, normal (a bare
-        // kernel) – / 2654 / 2780 / 2800; uniform in groups of 128: 3351 / 4217 / 4463 / 4453.
+        let blocks = (self.n + skip).div_ceil(each as usize);
+        // H200, 2^28 f32, GB/s, 1 / 2 / 4 / 8 blocks: uniform 3587 / 4279 / 4530 / 4496; in groups of 128 3351 /
+        // 4217 / 4463 / 4453. Normal, by an earlier kernel, 2 / 4 / 8 / 16: 2750 / 2875 / 2950 / 2974.
         let per_item = match self.what {
             _ if device.launch_kind == DeviceKind::Cpu => 1,
-            What::Normal(..) => 8,
+            What::Normal(..) if blocks >= MANY_BLOCKS => 16,
             _ => 4,
         };
         // Wide ones may have a radius of 0, and then a zero whose sign the host does not have.
         let standard = matches!(self.what, What::Normal(0.0, 1.0)) && !self.is_wide();
-        let key = vec![draw, self.dtype as u8, u8::from(steps), u8::from(standard)];
+        let key = vec![draw, self.dtype as u8, u8::from(steps), u8::from(standard), per_item as u8];
         let program = device.programs.get(device, self.op, ("random", key), || {
             [
                 codegen::defines(device, false, device.point),
@@ -230,20 +236,18 @@ impl Draw<'_> {
             ]
             .concat()
         })?;
-        let skip = (self.from.position % each) as usize;
         let mut launch = Launch::new(device, &program, self.op, "random")?;
         launch.output(self.out)?;
         launch.value(self.n as u64)?;
         launch.value(self.from.position / each)?;
         launch.value(skip as u32)?;
         launch.value(self.from.stream)?;
-        for v in self.from.key {
-            launch.value(v)?;
+        for key in philox::round_keys(self.from.key).into_iter().flatten() {
+            launch.value(key)?;
         }
         for v in [p, q, r] {
             launch.value(v)?;
         }
-        let blocks = (self.n + skip).div_ceil(each as usize);
         // SAFETY: the arguments follow the kernel's parameters; elements beyond `n` are not stored.
         unsafe { launch.run([blocks.div_ceil(group * per_item), 1, 1], [group, 1, 1]) }
     }

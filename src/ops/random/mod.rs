@@ -120,7 +120,7 @@ impl Random {
     }
 
     /// Normally distributed floats of mean 0 and standard deviation 1, by the method of Box and
-    /// Muller (1958). None is further than 6.7 from the mean (9.5 for `f64`).
+    /// Muller (1958). None is further than 6.6 from the mean (9.5 for `f64`).
     ///
     /// # Errors
     /// As [`Random::uniform`].

@@ -28,7 +28,7 @@ pub(super) fn block(mut c: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
             (a >> 32) as u32 ^ c[3] ^ key[1],
             a as u32,
         ];
-        key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
+        key = next(key);
     }
     c
 }
@@ -51,7 +51,7 @@ pub(super) fn blocks(first: u64, stream: u32, purpose: u32, mut key: [u32; 2]) -
             c[2][l] = (a >> 32) as u32 ^ c[3][l] ^ key[1];
             c[3][l] = a as u32;
         }
-        key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
+        key = next(key);
     }
     c
 }
@@ -67,20 +67,35 @@ macro_rules! horner {
 /// A pair of standard normal numbers; the kernel says how. The coefficients are the same numbers.
 #[inline(always)]
 pub(super) fn normals(w: u32, v: u32) -> (f32, f32) {
-    let bits = ((w | 1) as f32).to_bits() as i32;
-    let e = bits.wrapping_sub(0x4f35_04f3) & 0xff80_0000_u32 as i32;
-    let t = f32::from_bits(bits.wrapping_sub(e) as u32).mul_add(2.0f32.powi(-32), -1.0);
-    let q = horner!(t; -0.174_696_89_f32, 0.286_150_46, -0.298_359_48, 0.331_410_17, -0.399_241_45, 0.500_035_1, -0.666_679, 0.999_999_8, -2.0);
-    let far = (e as f32).mul_add(-1.386_294_4 / 8_388_608.0, 2.0f32.powi(-60));
-    let radius = q.mul_add(t, far).sqrt();
-    let x = (v << 2) as i32 as f32 * (0.5 / 1_073_741_824.0);
-    let y = x * x;
-    let s = horner!(y; -3.595_451e-5_f32, 0.002_490_007, -0.080_745_436, std::f32::consts::FRAC_PI_4)
-        * x;
-    let c = horner!(y; -0.000_319_160_17_f32, 0.015_850_397, -0.308_424_5, 1.0);
-    let c = f32::from_bits(c.to_bits() ^ (v & 0x8000_0000));
-    let turned = w & 1 != 0;
-    (radius * if turned { s } else { c }, radius * if turned { c } else { s })
+    // Towards 0: the digits that a float has no room for are dropped.
+    let exact = f64::from((w | 1) as i32);
+    let bits = (f64::from_bits(exact.to_bits() & !((1 << 29) - 1)) as f32).to_bits();
+    let t = f32::from_bits(bits & 0x007f_ffff | 0x3f00_0000) - 1.0;
+    let q = horner!(t; -2.0086772_f32, -2.2979474, -1.6855253, -0.23445876, -0.3735546, 0.3525558, -0.48125437, 0.72134304, -1.442695);
+    let e = ((bits & 0x7f80_0000) as i32 as f32).mul_add(-1.0 / 8_388_608.0, 157.0);
+    let radius = q.mul_add(t, e).sqrt();
+    let x = v as i32 as f32;
+    let z = (x * -(2.0f32.powi(-62))).mul_add(x, 1.0);
+    let s =
+        horner!(z; 8.219234e-14_f32, 2.2320958e-12, 3.650141e-11, 2.7413724e-10, 5.4827426e-10) * x;
+    let c = horner!(z; 2.729631e-5_f32, 0.0009419163, 0.020521134, 0.231184, 0.92473567) * z;
+    (radius * f32::from_bits(c.to_bits() ^ (w & 0x8000_0000)), radius * s)
+}
+
+/// The keys of the rounds, as the kernel has them.
+#[cfg(feature = "opencl")]
+pub(super) fn round_keys(mut key: [u32; 2]) -> [[u32; 2]; 10] {
+    std::array::from_fn(|_| {
+        let now = key;
+        key = next(key);
+        now
+    })
+}
+
+/// The next round's keys.
+#[inline(always)]
+fn next(key: [u32; 2]) -> [u32; 2] {
+    [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)]
 }
 
 /// The same in `f64`.
