@@ -71,7 +71,8 @@ pub(super) fn normals(w: u32, v: u32) -> (f32, f32) {
     let exact = f64::from((w | 1) as i32);
     let bits = (f64::from_bits(exact.to_bits() & !((1 << 29) - 1)) as f32).to_bits();
     let t = f32::from_bits(bits & 0x007f_ffff | 0x3f00_0000) - 1.0;
-    let q = horner!(t; -2.0086772_f32, -2.2979474, -1.6855253, -0.23445876, -0.3735546, 0.3525558, -0.48125437, 0.72134304, -1.442695);
+    let q = horner!(t; -2.0086772_f32, -2.2979474, -1.6855253, -0.23445876, -0.3735546, 0.3525558,
+        -0.48125437, 0.72134304, -std::f32::consts::LOG2_E);
     let e = ((bits & 0x7f80_0000) as i32 as f32).mul_add(-1.0 / 8_388_608.0, 157.0);
     let radius = q.mul_add(t, e).sqrt();
     let x = v as i32 as f32;
