@@ -63,7 +63,7 @@ const SPINS: u32 = 1 << 11;
 /// Tiles whose totals are posted together as well, where warps look back: `CLAN_BLOCK`.
 const BLOCK: usize = 32;
 
-/// Neighbours along a single row that a CPU joins by themselves: enough of them to hide the latency of a sum.
+/// Neighbours along a row that a CPU joins by themselves: enough of them to hide the latency of a sum.
 const LANES: usize = 8;
 
 /// Elements up to which a CPU makes no sums first: one work-item has done them before a second launch starts.
@@ -79,7 +79,8 @@ struct Shape {
     columns: usize,
     /// Tiles that a work-item looks at when it looks back.
     depth: usize,
-    /// Elements of the runs that a lone work-item follows, `each` of them in a tile.
+    /// Elements of the runs that a lone work-item follows, `each` of them in a tile. From 2 on each row is a
+    /// chain of its own.
     lanes: usize,
 }
 
@@ -141,6 +142,9 @@ impl Chains {
     fn of(block: Block, shape: &Shape) -> Chains {
         let Block { outer, len, inner } = block;
         let n = outer * len * inner;
+        if inner == 1 && shape.lanes > 1 {
+            return Chains { n, strips: 1, chains: outer, tiles: len.div_ceil(shape.tile()) };
+        }
         if inner == 1 {
             // One chain of all rows, whose beginnings are heads.
             return Chains { n, strips: 1, chains: 1, tiles: n.div_ceil(shape.tile()) };
@@ -274,7 +278,8 @@ impl Call<'_> {
     /// The bits of `CLAN_HEADS`.
     fn heads(&self) -> u8 {
         let Block { outer, inner, .. } = self.scanning.block;
-        u8::from(inner == 1 && outer > 1) | u8::from(self.scanning.flags.is_some()) << 1
+        u8::from(inner == 1 && outer > 1 && self.shape.lanes == 1)
+            | u8::from(self.scanning.flags.is_some()) << 1
     }
 
     fn program(
@@ -399,7 +404,8 @@ impl Call<'_> {
 
     fn by_spans(mut self) -> Result<()> {
         let Shape { group, columns, .. } = self.shape;
-        if group == 1 && columns == 1 && self.heads() == 0 {
+        let segments = self.scanning.flags.is_some();
+        if group == 1 && columns == 1 && !segments {
             self.shape.lanes = LANES;
             self.chains = Chains::of(self.scanning.block, &self.shape);
         }
@@ -415,6 +421,11 @@ impl Call<'_> {
         let most = (self.device.loop_rounds() / (self.shape.each * self.shape.lanes * 10)).max(1);
         let each = tiles.div_ceil(wanted).min(most);
         let spans = tiles.div_ceil(each);
+        // Rows that a group does one after the other.
+        let rows = match self.shape.lanes > 1 && spans == 1 {
+            true => chains.div_ceil(groups).min(most.div_ceil(tiles)),
+            false => 1,
+        };
         let none = Buffer::new(&out.device, 0)?;
         let totals = spans * chains * self.shape.columns;
         let carry = dtype.compute().size() * parts(self.scanning.join, *dtype);
@@ -438,9 +449,13 @@ impl Call<'_> {
         self.sizes(&mut launch, &none, input.wide)?;
         codegen::bind_index(&mut launch, each, input.wide)?;
         self.bind_identity(&mut launch)?;
+        if self.shape.lanes > 1 {
+            codegen::bind_index(&mut launch, rows, input.wide)?;
+        }
         input.bind(&mut launch)?;
-        // SAFETY: the arguments follow the kernel's parameters; spans end where the sizes say.
-        unsafe { launch.run([spans * chains, 1, 1], [self.shape.group, 1, 1]) }
+        let groups = spans * chains.div_ceil(rows);
+        // SAFETY: the arguments follow the kernel's parameters; spans and rows end where the sizes say.
+        unsafe { launch.run([groups, 1, 1], [self.shape.group, 1, 1]) }
     }
 
     fn bind_identity(&self, launch: &mut Launch<'_>) -> Result<()> {
