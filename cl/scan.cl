@@ -34,7 +34,7 @@ typedef float clan_word;
 #define CLAN_COLS 1 // columns side by side in a tile; a power of two
 #endif
 #ifndef CLAN_LANES
-#define CLAN_LANES 1 // elements of a run, of which a lone work-item follows CLAN_EACH a tile: scan_lanes.cl
+#define CLAN_LANES 0 // from 1 on for lone work-items, CLAN_EACH runs of so many elements a tile: scan_lanes.cl
 #endif
 #ifndef CLAN_HEADS
 #define CLAN_HEADS 0 // where segments start: 0 nowhere, 1 every `len` elements, 2 at flags, 3 at both
@@ -65,7 +65,12 @@ typedef float clan_word;
 #define CLAN_UNROLLED _Pragma("unroll")
 #endif
 #define CLAN_DOWN (CLAN_GROUP / CLAN_COLS) // work-items that share a column
-#define CLAN_TILE (CLAN_DOWN * CLAN_EACH * CLAN_LANES) // elements of a tile along the axis
+// Elements of a tile along the axis.
+#if CLAN_LANES
+#define CLAN_TILE (CLAN_EACH * CLAN_LANES)
+#else
+#define CLAN_TILE (CLAN_DOWN * CLAN_EACH)
+#endif
 #if CLAN_COLS == 1 && CLAN_GROUP > 1
 #define CLAN_PARKED // the tile is in local memory, the elements of a work-item side by side
 #define CLAN_BUFFER CLAN_TILE
@@ -391,7 +396,7 @@ CLAN_UNROLLED
 #endif
 }
 
-#if CLAN_LANES == 1
+#if CLAN_LANES == 0
 // Group g has span g / chains of chain g % chains: tiles from `each * span` on. `sums` and `cuts` have
 // the total of every span since its last head, and whether it has one.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))

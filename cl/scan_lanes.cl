@@ -1,14 +1,17 @@
-// scan_lanes: `scan_sums` and `scan_spans` of rows for a CPU, whose groups are one work-item. Comes after `scan.cl`.
+// scan_lanes: `scan_sums` and `scan_spans` for a CPU, whose groups are one work-item, where no flags start segments.
+// Comes after `scan.cl`.
 //
-// One element after the other would wait for the sum before it every time. So CLAN_LANES neighbours are joined by
-// themselves first, which several processors' pipes do for several such runs at a time, and only their totals one
-// after the other.
+// Along rows, one element after the other would wait for the sum before it every time. So CLAN_LANES neighbours are
+// joined by themselves first, which several processors' pipes do for several such runs at a time, and only their
+// totals one after the other. Down columns, CLAN_COLS of them side by side are a few vectors.
 //
-// private: a run, and what came before it; global: input and output; local and constant: not used.
+// private: a run or a strip's sums, and what came before; global: input and output; local and
+// constant: not used.
 
 // Unrolled, so that a run is in registers.
 #define CLAN_EACH_LANE(from) _Pragma("unroll") for (int c = from; c < CLAN_LANES; c++)
 
+#if CLAN_COLS == 1
 // A run from `at` on: what its elements come to, each with those before it.
 static inline void clan_run(clan_word* v, const clan_ix at CLAN_PARAMS) {
   v[0] = (clan_word)clan_at(at CLAN_ARGS);
@@ -89,16 +92,114 @@ static inline void clan_span(__global clan_out_t* restrict out, __global const c
     has = true;
   }
 }
+#else
+// Columns of strip `chain`, from `at` on in its first row; `cols` of them, which is CLAN_COLS for all but the last.
+static inline clan_ix clan_strip(const clan_ix chain, const clan_ix len, const clan_ix inner, const clan_ix strips,
+                                 uint* cols) {
+  const clan_ix first = chain % strips * CLAN_COLS;
+  *cols = (uint)min((clan_ix)CLAN_COLS, inner - first);
+  return chain / strips * len * inner + first;
+}
 
-// Group g has span g / parts of rows from `rows * (g % parts)` on, where there are `parts` times `rows` rows or
-// fewer.
+// A loop that compilers make vectors of: several cache lines of a row on their way at a time, which unrolled would
+// be thousands of instructions.
+#define CLAN_EACH_COLUMN for (uint c = 0; c < cols; c++)
+
+// What `rows` rows from `at` on come to, into t.
+static inline void clan_rows(clan_word* t, clan_ix at, const clan_ix rows, const clan_ix inner,
+                             const uint cols CLAN_PARAMS) {
+  CLAN_EACH_COLUMN t[c] = (clan_word)clan_at(at + c CLAN_ARGS);
+  for (clan_ix r = 1; r < rows; r++) {
+    at += inner;
+    CLAN_EACH_COLUMN t[c] = clan_join(t[c], (clan_word)clan_at(at + c CLAN_ARGS));
+  }
+}
+
+static inline void clan_strip_sums(__global clan_carry* sums, const clan_ix begin, const clan_ix from,
+                                   const clan_ix to, const clan_ix inner, const uint cols CLAN_PARAMS) {
+  clan_carry carry[CLAN_COLS];
+  for (clan_ix r = from; r < to; r += CLAN_TILE) {
+    clan_word t[CLAN_COLS];
+    clan_rows(t, begin + r * inner, min(to - r, (clan_ix)CLAN_TILE), inner, cols CLAN_ARGS);
+    CLAN_EACH_COLUMN carry[c] = r > from ? clan_push(carry[c], t[c]) : clan_first(t[c]);
+  }
+  CLAN_EACH_COLUMN sums[c] = carry[c];
+}
+
+// Group g has span g / chains of strip g % chains: tiles from `each * span` on.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void scan_sums(__global clan_carry* sums, __global uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains,
+               const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
+  const clan_ix span = get_group_id(0) / chains;
+  uint cols;
+  const clan_ix begin = clan_strip(get_group_id(0) % chains, len, inner, strips, &cols);
+  const clan_ix from = span * each * CLAN_TILE, to = min(len, (span + 1) * each * CLAN_TILE);
+  __global clan_carry* const own = sums + get_group_id(0) * CLAN_COLS;
+  clan_strip_sums(own, begin, from, to, inner, cols CLAN_ARGS);
+}
+
+static inline void clan_strip_spans(__global clan_out_t* restrict out, __global const clan_carry* sums,
+                                    const clan_ix before, const clan_ix apart, const clan_ix begin,
+                                    const clan_ix from, const clan_ix to, const clan_ix inner,
+                                    const clan_word identity, const uint cols CLAN_PARAMS) {
+  clan_carry carry[CLAN_COLS];
+  CLAN_EACH_COLUMN carry[c] = before > 0 ? sums[c] : clan_first(identity);
+  for (clan_ix s = 1; s < before; s++) {
+    CLAN_EACH_COLUMN carry[c] = clan_merge(carry[c], sums[s * apart + c]);
+  }
+  for (clan_ix tile = from; tile < to; tile += CLAN_TILE) {
+    // Only the first tile of all has nothing before it.
+    const bool has = before > 0 || tile > from;
+    const clan_ix end = min(to, tile + CLAN_TILE);
+    clan_word t[CLAN_COLS], so_far[CLAN_COLS];
+    CLAN_EACH_COLUMN so_far[c] = clan_whole(carry[c]);
+    clan_ix at = begin + tile * inner;
+    CLAN_EACH_COLUMN {
+      t[c] = (clan_word)clan_at(at + c CLAN_ARGS);
+#ifdef CLAN_EXCLUSIVE
+      CLAN_PUT(out, at + c, has ? so_far[c] : identity);
+#else
+      CLAN_PUT(out, at + c, has ? clan_join(so_far[c], t[c]) : t[c]);
+#endif
+    }
+    for (clan_ix r = tile + 1; r < end; r++) {
+      at += inner;
+      CLAN_EACH_COLUMN {
+        const clan_word x = (clan_word)clan_at(at + c CLAN_ARGS);
+#ifdef CLAN_EXCLUSIVE
+        CLAN_PUT(out, at + c, has ? clan_join(so_far[c], t[c]) : t[c]);
+        t[c] = clan_join(t[c], x);
+#else
+        t[c] = clan_join(t[c], x);
+        CLAN_PUT(out, at + c, has ? clan_join(so_far[c], t[c]) : t[c]);
+#endif
+      }
+    }
+    CLAN_EACH_COLUMN carry[c] = has ? clan_push(carry[c], t[c]) : clan_first(t[c]);
+  }
+}
+
+// The same tiles of a strip.
+static inline void clan_span(__global clan_out_t* restrict out, __global const clan_carry* sums,
+                             const clan_ix chain, const clan_ix span, CLAN_SIZE_PARAMS, const clan_ix chains,
+                             const clan_ix tiles, const clan_ix each, const clan_word identity CLAN_PARAMS) {
+  uint cols;
+  const clan_ix begin = clan_strip(chain, len, inner, strips, &cols), apart = chains * CLAN_COLS;
+  const clan_ix from = span * each * CLAN_TILE, to = min(len, (span + 1) * each * CLAN_TILE);
+  __global const clan_carry* const before = sums + chain * CLAN_COLS;
+  clan_strip_spans(out, before, span, apart, begin, from, to, inner, identity, cols CLAN_ARGS);
+}
+#endif
+
+// Group g has span g / parts of chains from `rows * (g % parts)` on, where there are `parts` times `rows` chains
+// or fewer.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* sums,
                 __global const uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains, const clan_ix tiles,
                 const clan_ix each, const clan_word identity, const clan_ix rows CLAN_PARAMS) {
   const clan_ix parts = (chains + rows - 1) / rows;
   const clan_ix span = get_group_id(0) / parts, first = get_group_id(0) % parts * rows;
-  for (clan_ix row = first; row < min(chains, first + rows); row++) {
-    clan_span(out, sums, row, span, CLAN_SIZES, chains, tiles, each, identity CLAN_ARGS);
+  for (clan_ix chain = first; chain < min(chains, first + rows); chain++) {
+    clan_span(out, sums, chain, span, CLAN_SIZES, chains, tiles, each, identity CLAN_ARGS);
   }
 }

@@ -66,6 +66,9 @@ const BLOCK: usize = 32;
 /// Neighbours along a row that a CPU joins by themselves: enough of them to hide the latency of a sum.
 const LANES: usize = 8;
 
+/// Columns side by side that a CPU joins at a time.
+const STRIP: usize = 64;
+
 /// Elements up to which a CPU makes no sums first: one work-item has done them before a second launch starts.
 const ALONE: usize = 1 << 17;
 
@@ -79,8 +82,8 @@ struct Shape {
     columns: usize,
     /// Tiles that a work-item looks at when it looks back.
     depth: usize,
-    /// Elements of the runs that a lone work-item follows, `each` of them in a tile. From 2 on each row is a
-    /// chain of its own.
+    /// From 1 on for lone work-items: elements of a run, `each` of them in a tile, and each row is a chain of its
+    /// own.
     lanes: usize,
 }
 
@@ -90,7 +93,7 @@ impl Shape {
         let Block { inner, .. } = block;
         if device.launch_kind == DeviceKind::Cpu {
             let columns = if inner > 1 { inner.next_power_of_two().min(16) } else { 1 };
-            return Shape { group: columns, each: 32, columns, depth: 1, lanes: 1 };
+            return Shape { group: columns, each: 32, columns, depth: 1, lanes: 0 };
         }
         let group = device.point.group;
         if inner > 1 {
@@ -102,12 +105,12 @@ impl Shape {
             // A word of local memory for each tile seen and each column; half of it is for others.
             let room = device.local_bytes() as usize / 2 / (group * word);
             let depth = (window * columns / group).clamp(1, room.clamp(1, 16));
-            return Shape { group, each, columns, depth, lanes: 1 };
+            return Shape { group, each, columns, depth, lanes: 0 };
         }
         let room = TILE_BYTES.min(device.local_bytes() as usize * 3 / 4);
         // A bit for the head of each.
         let each = odd((room / (group * word)).min(31));
-        Shape { group, each, columns: 1, depth: 1, lanes: 1 }
+        Shape { group, each, columns: 1, depth: 1, lanes: 0 }
     }
 
     /// The same where warps look back; `one_row` of words of four bytes has no heads.
@@ -117,9 +120,19 @@ impl Shape {
         Shape { each: if one_row { each } else { each.min(31) }, ..self }
     }
 
+    /// The same for lone work-items.
+    fn alone(self, block: Block) -> Shape {
+        let columns = block.inner.next_power_of_two().min(STRIP);
+        let lanes = if columns == 1 { LANES } else { 1 };
+        Shape { group: 1, columns, lanes, ..self }
+    }
+
     /// Elements of a tile along the axis.
     fn tile(&self) -> usize {
-        self.group / self.columns * self.each * self.lanes
+        match self.lanes {
+            0 => self.group / self.columns * self.each,
+            lanes => self.each * lanes,
+        }
     }
 }
 
@@ -142,7 +155,7 @@ impl Chains {
     fn of(block: Block, shape: &Shape) -> Chains {
         let Block { outer, len, inner } = block;
         let n = outer * len * inner;
-        if inner == 1 && shape.lanes > 1 {
+        if inner == 1 && shape.lanes > 0 {
             return Chains { n, strips: 1, chains: outer, tiles: len.div_ceil(shape.tile()) };
         }
         if inner == 1 {
@@ -278,7 +291,7 @@ impl Call<'_> {
     /// The bits of `CLAN_HEADS`.
     fn heads(&self) -> u8 {
         let Block { outer, inner, .. } = self.scanning.block;
-        u8::from(inner == 1 && outer > 1 && self.shape.lanes == 1)
+        u8::from(inner == 1 && outer > 1 && self.shape.lanes == 0)
             | u8::from(self.scanning.flags.is_some()) << 1
     }
 
@@ -327,7 +340,7 @@ impl Call<'_> {
                 text += if wanted { define } else { "" };
             }
             let parts: &[&str] = match mail {
-                None if lanes > 1 => &[SOURCE, LANES_SOURCE],
+                None if lanes > 0 => &[SOURCE, LANES_SOURCE],
                 None => &[SOURCE],
                 Some(By::Group) => &[SOURCE, MAIL, BY_GROUP],
                 Some(By::Warp) => &[
@@ -403,10 +416,9 @@ impl Call<'_> {
     }
 
     fn by_spans(mut self) -> Result<()> {
-        let Shape { group, columns, .. } = self.shape;
-        let segments = self.scanning.flags.is_some();
-        if group == 1 && columns == 1 && !segments {
-            self.shape.lanes = LANES;
+        let cpu = self.device.launch_kind == DeviceKind::Cpu;
+        if cpu && self.scanning.flags.is_none() {
+            self.shape = self.shape.alone(self.scanning.block);
             self.chains = Chains::of(self.scanning.block, &self.shape);
         }
         let Chains { chains, tiles, .. } = self.chains;
@@ -415,14 +427,15 @@ impl Call<'_> {
         let program = self.program(&input, None, false, false)?;
         // Enough groups to fill the device; where loops have to be short, short spans: a tile has some
         // ten loops over elements.
-        let alone = self.device.launch_kind == DeviceKind::Cpu && self.chains.n <= ALONE;
+        let alone = cpu && self.chains.n <= ALONE;
         let groups = if alone { 1 } else { self.device.point.groups };
         let wanted = (groups / chains).clamp(1, tiles.div_ceil(2));
-        let most = (self.device.loop_rounds() / (self.shape.each * self.shape.lanes * 10)).max(1);
+        let most =
+            (self.device.loop_rounds() / (self.shape.each * self.shape.lanes.max(1) * 10)).max(1);
         let each = tiles.div_ceil(wanted).min(most);
         let spans = tiles.div_ceil(each);
-        // Rows that a group does one after the other.
-        let rows = match self.shape.lanes > 1 && spans == 1 {
+        // Rows or strips that a group does one after the other.
+        let rows = match self.shape.lanes > 0 && spans == 1 {
             true => chains.div_ceil(groups).min(most.div_ceil(tiles)),
             false => 1,
         };
@@ -449,7 +462,7 @@ impl Call<'_> {
         self.sizes(&mut launch, &none, input.wide)?;
         codegen::bind_index(&mut launch, each, input.wide)?;
         self.bind_identity(&mut launch)?;
-        if self.shape.lanes > 1 {
+        if self.shape.lanes > 0 {
             codegen::bind_index(&mut launch, rows, input.wide)?;
         }
         input.bind(&mut launch)?;
