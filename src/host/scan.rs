@@ -13,8 +13,14 @@ use std::sync::{Mutex, PoisonError};
 /// Elements of a tile: half of a small second-level cache.
 const TILE: usize = 16 * CHUNK;
 
+/// Elements of a stretch, which are joined without a carry, where joining loses something.
+const STRETCH: usize = CHUNK;
+
 /// Elements of a quarter at least, where four are scanned at a time.
 const QUARTER: usize = 16;
+
+/// Of a tile's stretches: where the first head is, and the total since the last.
+type Opened<C> = [Option<(Option<usize>, C)>; TILE / STRETCH];
 
 /// Instead of a number of tiles: one will never be passed.
 const LOST: usize = usize::MAX;
@@ -36,9 +42,15 @@ pub(crate) trait Joiner<T>: Sync {
     /// Whether a step takes so long that a processor can do several chains of them at a time.
     const SLOW: bool;
 
+    /// Whether joining loses something, so that only a few are joined without a carry.
+    const LOSSY: bool;
+
     fn join(&self, a: T, b: T) -> T;
     fn first(&self, total: T) -> Self::Carry;
     fn push(&self, carry: Self::Carry, total: T) -> Self::Carry;
+    /// Of some elements, of which one after the other makes `last`.
+    fn total(&self, xs: &[T], last: T) -> Self::Carry;
+    fn merge(&self, carry: Self::Carry, total: Self::Carry) -> Self::Carry;
     /// The carry joined with an element.
     fn after(&self, carry: Self::Carry, x: T) -> T;
     fn whole(&self, carry: Self::Carry) -> T;
@@ -53,10 +65,19 @@ impl<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync, const SLOW: bool> Joiner<T>
 {
     type Carry = T;
     const SLOW: bool = SLOW;
+    const LOSSY: bool = false;
 
     #[inline]
     fn join(&self, a: T, b: T) -> T {
         (self.0)(a, b)
+    }
+
+    fn total(&self, _: &[T], last: T) -> T {
+        last
+    }
+
+    fn merge(&self, carry: T, total: T) -> T {
+        (self.0)(carry, total)
     }
 
     fn first(&self, total: T) -> T {
@@ -78,47 +99,108 @@ impl<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync, const SLOW: bool> Joiner<T>
     }
 }
 
-/// Sums of floats, whose carries have their rounding errors with them (Knuth's TwoSum).
+/// Sums of floats. What goes from tile to tile has more digits: `f64` for `f32`, the rounding errors beside the
+/// sum (Knuth's TwoSum) for `f64`.
 #[derive(Clone, Copy)]
 pub(crate) struct FloatSum;
 
-macro_rules! float_sum {
-    ($T:ty) => {
-        impl Joiner<$T> for FloatSum {
-            type Carry = [$T; 2];
-            const SLOW: bool = true;
+impl Joiner<f32> for FloatSum {
+    type Carry = f64;
+    const SLOW: bool = true;
+    const LOSSY: bool = true;
 
-            #[inline]
-            fn join(&self, a: $T, b: $T) -> $T {
-                a + b
-            }
+    #[inline]
+    fn join(&self, a: f32, b: f32) -> f32 {
+        a + b
+    }
 
-            fn first(&self, total: $T) -> [$T; 2] {
-                [total, 0.0]
-            }
+    #[inline]
+    fn first(&self, total: f32) -> f64 {
+        total.into()
+    }
 
-            #[inline]
-            fn push(&self, [s, c]: [$T; 2], x: $T) -> [$T; 2] {
-                let t = s + x;
-                let b = t - s;
-                let off = (s - (t - b)) + (x - b);
-                // Of an infinite sum the error is NaN.
-                [t, c + if off.is_nan() { 0.0 } else { off }]
-            }
+    #[inline]
+    fn push(&self, carry: f64, x: f32) -> f64 {
+        carry + f64::from(x)
+    }
 
-            #[inline]
-            fn after(&self, [s, c]: [$T; 2], x: $T) -> $T {
-                s + (c + x)
-            }
-
-            fn whole(&self, [s, c]: [$T; 2]) -> $T {
-                s + c
-            }
+    /// In several sums side by side, for vectors of them.
+    #[inline]
+    fn total(&self, xs: &[f32], _: f32) -> f64 {
+        let (wide, rest) = xs.as_chunks::<16>();
+        let mut sums = [0.0f64; 16];
+        for xs in wide {
+            sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum += f64::from(x));
         }
-    };
+        sums.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x)).sum::<f64>()
+    }
+
+    #[inline]
+    fn merge(&self, carry: f64, total: f64) -> f64 {
+        carry + total
+    }
+
+    #[inline]
+    fn after(&self, carry: f64, x: f32) -> f32 {
+        // In two floats, which loops over elements make once.
+        let high = carry as f32;
+        let low = (carry - f64::from(high)) as f32;
+        // Of an infinite sum that is NaN.
+        high + (if low.is_nan() { 0.0 } else { low } + x)
+    }
+
+    fn whole(&self, carry: f64) -> f32 {
+        carry as f32
+    }
 }
-float_sum!(f32);
-float_sum!(f64);
+
+impl Joiner<f64> for FloatSum {
+    type Carry = [f64; 2];
+    const SLOW: bool = true;
+    const LOSSY: bool = true;
+
+    #[inline]
+    fn join(&self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+
+    fn first(&self, total: f64) -> [f64; 2] {
+        [total, 0.0]
+    }
+
+    #[inline]
+    fn push(&self, [s, c]: [f64; 2], x: f64) -> [f64; 2] {
+        let t = s + x;
+        let b = t - s;
+        let off = (s - (t - b)) + (x - b);
+        // Of an infinite sum the error is NaN.
+        [t, c + if off.is_nan() { 0.0 } else { off }]
+    }
+
+    #[inline]
+    fn total(&self, xs: &[f64], _: f64) -> [f64; 2] {
+        let (wide, rest) = xs.as_chunks::<16>();
+        let mut sums = [0.0f64; 16];
+        for xs in wide {
+            sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum += x);
+        }
+        [sums.iter().sum::<f64>() + rest.iter().sum::<f64>(), 0.0]
+    }
+
+    fn merge(&self, carry: [f64; 2], [s, c]: [f64; 2]) -> [f64; 2] {
+        let [s, own] = self.push(carry, s);
+        [s, own + c]
+    }
+
+    #[inline]
+    fn after(&self, [s, c]: [f64; 2], x: f64) -> f64 {
+        s + (c + x)
+    }
+
+    fn whole(&self, [s, c]: [f64; 2]) -> f64 {
+        s + c
+    }
+}
 
 /// What is scanned, as a block of `outer` by `len` by `inner` elements along the middle axis.
 #[derive(Clone, Copy, Debug)]
@@ -250,15 +332,15 @@ where
         for (k, part) in tile.chunks_mut(some * len).enumerate() {
             let start = (first + k * some) * len;
             if some == 1 {
-                let (head, _) = self.open(start, part);
-                self.finish(start, part, None, head);
+                let opened = self.open(start, part);
+                self.finish(start, part, None, &opened);
                 continue;
             }
             self.fill(start, part);
             for (row, xs) in part.chunks_mut(len).enumerate() {
                 let start = start + row * len;
                 let head = self.scan(start, xs, &mut copy);
-                self.finish(start, xs, None, head);
+                self.close(start, xs, None, head);
             }
         }
         self.put(first * len, tile);
@@ -271,33 +353,59 @@ where
         let mut carry = None;
         for at in (0..len).step_by(TILE) {
             let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
-            let (head, total) = self.open(start + at, tile);
-            let next = self.next(carry, head, total);
-            self.finish(start + at, tile, carry, head);
+            let opened = self.open(start + at, tile);
+            carry = self.finish(start + at, tile, carry, &opened);
             self.put(start + at, tile);
-            carry = Some(next);
         }
     }
 
-    /// Loads a tile and scans it by itself: where its first head is, and its total since the last.
-    fn open(&self, start: usize, tile: &mut [T]) -> (Option<usize>, T) {
-        if self.flags.is_some() {
-            self.fill(start, tile);
-            let head = self.scan(start, tile, &mut [T::default(); CHUNK]);
-            return (head, tile[tile.len() - 1]);
+    /// Elements of a stretch.
+    const EACH: usize = if J::LOSSY { STRETCH } else { TILE };
+
+    /// Loads a tile and scans its stretches, each by itself: where their first heads are, and their totals
+    /// since the last.
+    fn open(&self, start: usize, tile: &mut [T]) -> Opened<J::Carry> {
+        let mut opened = [None; TILE / STRETCH];
+        let mut copy = [T::default(); CHUNK];
+        for (k, part) in tile.chunks_mut(Self::EACH).enumerate() {
+            let start = start + k * Self::EACH;
+            let Some(flags) = self.flags else {
+                let (mut at, mut before, mut all) = (0, None, None);
+                (self.load)(start, part.len(), &mut |xs| {
+                    before = self.inclusive(before, xs, &mut part[at..][..xs.len()]);
+                    at += xs.len();
+                    let total = before.map(|last| self.joiner.total(xs, last));
+                    // Where nothing is lost, the last has all.
+                    all = match all.zip(total) {
+                        Some((all, total)) if J::LOSSY => Some(self.joiner.merge(all, total)),
+                        _ => total,
+                    };
+                });
+                opened[k] = all.map(|all| (None, all));
+                continue;
+            };
+            self.fill(start, part);
+            let flags = &flags[start..][..part.len()];
+            let open = flags.iter().rposition(|flag| *flag != 0).unwrap_or(0);
+            // Where something is lost, of the elements: their last sum is of no use.
+            let all = J::LOSSY.then(|| self.joiner.total(&part[open..], part[open]));
+            let head = self.scan(start, part, &mut copy);
+            let last = part[part.len() - 1];
+            opened[k] = Some((head, all.unwrap_or_else(|| self.joiner.total(&[], last))));
         }
-        let (mut at, mut before) = (0, None);
-        (self.load)(start, tile.len(), &mut |xs| {
-            before = self.inclusive(before, xs, &mut tile[at..][..xs.len()]);
-            at += xs.len();
-        });
-        (None, tile[tile.len() - 1])
+        opened
     }
 
-    fn next(&self, carry: Option<J::Carry>, head: Option<usize>, total: T) -> J::Carry {
+    /// The carry after a tile.
+    fn after(&self, carry: Option<J::Carry>, opened: &Opened<J::Carry>) -> Option<J::Carry> {
+        let parts = opened.iter().flatten();
+        parts.fold(carry, |carry, (head, total)| Some(self.next(carry, *head, *total)))
+    }
+
+    fn next(&self, carry: Option<J::Carry>, head: Option<usize>, total: J::Carry) -> J::Carry {
         match carry {
-            Some(carry) if head.is_none() => self.joiner.push(carry, total),
-            _ => self.joiner.first(total),
+            Some(carry) if head.is_none() => self.joiner.merge(carry, total),
+            _ => total,
         }
     }
 
@@ -399,8 +507,24 @@ where
         sum
     }
 
+    /// Joins in what comes before a tile; gives the carry after it.
+    fn finish(
+        &self,
+        start: usize,
+        tile: &mut [T],
+        mut carry: Option<J::Carry>,
+        opened: &Opened<J::Carry>,
+    ) -> Option<J::Carry> {
+        let parts = tile.chunks_mut(Self::EACH).zip(opened.iter().flatten());
+        for (k, (part, (head, total))) in parts.enumerate() {
+            self.close(start + k * Self::EACH, part, carry, *head);
+            carry = Some(self.next(carry, *head, *total));
+        }
+        carry
+    }
+
     /// Joins in what comes before, up to the first head; moves an exclusive scan to its place.
-    fn finish(&self, start: usize, xs: &mut [T], carry: Option<J::Carry>, head: Option<usize>) {
+    fn close(&self, start: usize, xs: &mut [T], carry: Option<J::Carry>, head: Option<usize>) {
         if let Some(carry) = carry {
             let open = head.unwrap_or(xs.len());
             xs[..open].iter_mut().for_each(|x| *x = self.joiner.after(carry, *x));
@@ -433,7 +557,7 @@ where
                 let at = k * TILE;
                 let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
                 let lost = Lost(&passed);
-                let (head, total) = self.open(start + at, tile);
+                let opened = self.open(start + at, tile);
                 let mut polls = 0u32;
                 loop {
                     match passed.load(Ordering::Acquire) {
@@ -447,12 +571,12 @@ where
                 let before = {
                     let mut carry = carry.lock().unwrap_or_else(PoisonError::into_inner);
                     let before = *carry;
-                    *carry = Some(self.next(before, head, total));
+                    *carry = self.after(before, &opened);
                     before
                 };
                 std::mem::forget(lost);
                 passed.store(k + 1, Ordering::Release);
-                self.finish(start + at, tile, before, head);
+                self.finish(start + at, tile, before, &opened);
                 self.put(start + at, tile);
             }
         };

@@ -93,3 +93,39 @@ on_every_device!(mistakes, |device| {
     let float = DeviceArray::<f32>::ones(device, 3).unwrap();
     assert_error(float.scan(Axis(0)).by(ReduceOp::Xor), ErrorKind::Type, "scan", &["xor", "f32"]);
 });
+
+// What is lost between stretches is carried along, so that errors do not grow with the length: along a row, in
+// several rows, down columns, and exclusive.
+on_every_device!(sums_of_many_floats, |device| {
+    let shape = [1 << 20, 1 << 18, 3 << 10];
+    let value = |i: usize| {
+        let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 29) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    for (len, rows, columns) in [(shape[0], 1, 1), (shape[1], 3, 1), (shape[2], 1, 70)] {
+        let n = len * rows * columns;
+        let values: Vec<f32> = (0..n).map(value).collect();
+        let x = DeviceArray::from_shape_slice(device, (rows, len, columns), &values).unwrap();
+        for exclusive in [false, true] {
+            let scan = x.scan(Axis(1));
+            let scan = if exclusive { scan.exclusive() } else { scan };
+            let got = scan.sum().unwrap().to_vec().unwrap();
+            for lane in 0..rows * columns {
+                let first = lane / columns * len * columns + lane % columns;
+                let (mut sum, mut most) = (0.0f64, 64.0f64);
+                for i in (0..len).map(|r| first + r * columns) {
+                    let before = sum;
+                    sum += f64::from(values[i]);
+                    most = most.max(sum.abs());
+                    let want = if exclusive { before } else { sum };
+                    let off = (f64::from(got[i]) - want).abs();
+                    assert!(
+                        off <= 4.0 * f64::from(f32::EPSILON) * most,
+                        "{rows} × {len} × {columns}, exclusive {exclusive}: element {i} is {}, not {want}",
+                        got[i]
+                    );
+                }
+            }
+        }
+    }
+});

@@ -101,7 +101,8 @@ impl<T: Element> Scan<T> {
 
 impl<T: Number> Scan<T> {
     /// Sums. Integers are added in 64 bits and wrap. Rounding errors of floats are carried along between
-    /// stretches of some thousands of elements; results are the same in every run on a device.
+    /// stretches of at most some thousands of elements, so they do not grow with the length; results are the
+    /// same in every run on a device.
     ///
     /// # Errors
     /// As [`Scan::by`], except for those of operators.

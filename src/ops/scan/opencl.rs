@@ -430,8 +430,12 @@ impl Call<'_> {
         let alone = cpu && self.chains.n <= ALONE;
         let groups = if alone { 1 } else { self.device.point.groups };
         let wanted = (groups / chains).clamp(1, tiles.div_ceil(2));
-        let most =
-            (self.device.loop_rounds() / (self.shape.each * self.shape.lanes.max(1) * 10)).max(1);
+        // A lone work-item has all elements of a tile.
+        let elements = match self.shape.lanes {
+            0 => self.shape.each,
+            lanes => self.shape.each * lanes * self.shape.columns,
+        };
+        let most = (self.device.loop_rounds() / (elements * 10)).max(1);
         let each = tiles.div_ceil(wanted).min(most);
         let spans = tiles.div_ceil(each);
         // Rows or strips that a group does one after the other.
