@@ -82,8 +82,8 @@ const SLOT_UNITS: usize = SHORT_BYTES / 8;
 /// 4096 × 128 318, 8192 × 128 327, 16384 × 64 309. All_reduce of 256 MiB is the same by all of them.
 fn windows_of(members: usize) -> Windows {
     match members {
-        // With more, what two groups a unit have for registers is not enough.
-        ..=4 => Windows { lines: 4096, groups: 256, close: true },
+        // With more, two groups a unit have not been measured, and their registers do not hold all pointers.
+        ..=2 => Windows { lines: 4096, groups: 256, close: true },
         _ => Windows { lines: (32768 / members).min(8192), groups: 128, close: false },
     }
 }

@@ -101,7 +101,7 @@ impl<T: Element> Scan<T> {
 
 impl<T: Number> Scan<T> {
     /// Sums. Integers are added in 64 bits and wrap. Rounding errors of floats are carried along between
-    /// stretches of at most some thousands of elements, so they do not grow with the length; results are the
+    /// stretches of at most some thousands of elements, so they hardly grow with the length; results are the
     /// same in every run on a device.
     ///
     /// # Errors
