@@ -1,9 +1,9 @@
-// scan_lanes: `scan_sums` and `scan_spans` for a CPU, whose groups are one work-item, where no flags start segments.
-// Comes after `scan.cl`.
+// scan_lanes: `scan_sums` and `scan_spans` for a CPU, whose groups are one work-item; down columns without flags that
+// start segments. Comes after `scan.cl`.
 //
 // Along rows, one element after the other would wait for the sum before it every time. So CLAN_LANES neighbours are
 // joined by themselves first, which several processors' pipes do for several such runs at a time, and only their
-// totals one after the other. Down columns, CLAN_COLS of them side by side are a few vectors.
+// totals one after the other; but for runs in which a segment starts. Down columns, CLAN_COLS of them side by side are a few vectors.
 //
 // private: a run or a strip's sums, and what came before; global: input and output; local and
 // constant: not used.
@@ -18,77 +18,114 @@ static inline void clan_run(clan_word* v, const clan_ix at CLAN_PARAMS) {
   CLAN_EACH_LANE(1) v[c] = clan_join(v[c - 1], (clan_word)clan_at(at + c CLAN_ARGS));
 }
 
+// Whether an element starts a segment, and whether one of the run from there on does.
+static inline bool clan_head(__global const uchar* restrict flags, const clan_ix at) {
+#if CLAN_HEADS & 2
+  return flags[at] != 0;
+#else
+  return false;
+#endif
+}
+
+static inline bool clan_any_head(__global const uchar* restrict flags, const clan_ix at) {
+  uint any = 0;
+#if CLAN_HEADS & 2
+  CLAN_EACH_LANE(0) any |= flags[at + c];
+#endif
+  return any != 0;
+}
+
+// What the elements of a tile come to since its last head, whether there are any yet, and whether it has a head.
+typedef struct { clan_word total; bool has, cut; } clan_so_far;
+
+static inline void clan_add(clan_so_far* t, const clan_word x, const bool head) {
+  t->total = t->has && !head ? clan_join(t->total, x) : x;
+  t->has = true;
+  t->cut |= head;
+}
+
 // Group g has span g / chains of row g % chains: tiles from `each * span` on. `sums` has the total of every
-// span, but for tiles that are not whole: nothing comes after them.
+// span since its last head, and `cuts` whether it has one; but for tiles that are not whole: nothing comes after them.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void scan_sums(__global clan_carry* sums, __global uchar* cuts, CLAN_SIZE_PARAMS, const clan_ix chains,
                const clan_ix tiles, const clan_ix each CLAN_PARAMS) {
   const clan_ix span = get_group_id(0) / chains, row = get_group_id(0) % chains;
   clan_carry carry = clan_first(0);
-  bool has = false;
+  bool has = false, cut = false;
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     if ((tile + 1) * CLAN_TILE > len) break;
     const clan_ix from = row * len + tile * CLAN_TILE;
-    clan_word v[CLAN_LANES];
-    clan_run(v, from CLAN_ARGS);
-    clan_word total = v[CLAN_LANES - 1];
-    for (clan_ix r = CLAN_LANES; r < CLAN_TILE; r += CLAN_LANES) {
-      clan_run(v, from + r CLAN_ARGS);
-      total = clan_join(total, v[CLAN_LANES - 1]);
+    clan_so_far t = {0, false, false};
+    for (clan_ix i = from; i < from + CLAN_TILE; i += CLAN_LANES) {
+      if (clan_any_head(flags, flags_at + i)) {
+        for (int c = 0; c < CLAN_LANES; c++) clan_add(&t, (clan_word)clan_at(i + c CLAN_ARGS), clan_head(flags, flags_at + i + c));
+      } else {
+        clan_word v[CLAN_LANES];
+        clan_run(v, i CLAN_ARGS);
+        clan_add(&t, v[CLAN_LANES - 1], false);
+      }
     }
-    carry = has ? clan_push(carry, total) : clan_first(total);
+    carry = has && !t.cut ? clan_push(carry, t.total) : clan_first(t.total);
     has = true;
+    cut |= t.cut;
   }
   sums[get_group_id(0)] = carry;
+  cuts[get_group_id(0)] = cut;
 }
 
 // Tiles of one row, from `each * span` on.
 static inline void clan_span(__global clan_out_t* restrict out, __global const clan_carry* sums,
-                             const clan_ix row, const clan_ix span, CLAN_SIZE_PARAMS, const clan_ix chains,
-                             const clan_ix tiles, const clan_ix each, const clan_word identity CLAN_PARAMS) {
+                             __global const uchar* cuts, const clan_ix row, const clan_ix span, CLAN_SIZE_PARAMS,
+                             const clan_ix chains, const clan_ix tiles, const clan_ix each,
+                             const clan_word identity CLAN_PARAMS) {
   clan_carry carry = clan_first(identity);
   bool has = false;
   for (clan_ix s = 0; s < span; s++) {
     const clan_carry a = sums[s * chains + row];
-    carry = has ? clan_merge(carry, a) : a;
+    carry = has && !cuts[s * chains + row] ? clan_merge(carry, a) : a;
     has = true;
   }
   const clan_ix begin = row * len;
   for (clan_ix tile = span * each; tile < min(tiles, (span + 1) * each); tile++) {
     const clan_ix from = begin + tile * CLAN_TILE, to = min(begin + len, from + CLAN_TILE);
-    // Everything before a run, from the tile's beginning as one sum; what the tile alone comes to.
-    clan_word so_far = clan_whole(carry), total = 0;
+    // Everything before an element since the last head, as one sum; what the tile alone comes to.
+    clan_word so_far = clan_whole(carry);
+    clan_so_far t = {0, false, false};
     bool begun = has;
-    clan_ix i = from;
-    for (; i + CLAN_LANES <= to; i += CLAN_LANES) {
-      clan_word v[CLAN_LANES];
-      clan_run(v, i CLAN_ARGS);
-      total = i > from ? clan_join(total, v[CLAN_LANES - 1]) : v[CLAN_LANES - 1];
-      // Only the first of all has nothing before it.
-      if (begun) {
-        CLAN_EACH_LANE(0) v[c] = clan_join(so_far, v[c]);
+    for (clan_ix i = from; i < to; i += CLAN_LANES) {
+      if (i + CLAN_LANES <= to && !clan_any_head(flags, flags_at + i)) {
+        clan_word v[CLAN_LANES];
+        clan_run(v, i CLAN_ARGS);
+        clan_add(&t, v[CLAN_LANES - 1], false);
+        // Only the first of all has nothing before it.
+        if (begun) {
+          CLAN_EACH_LANE(0) v[c] = clan_join(so_far, v[c]);
+        }
+#ifdef CLAN_EXCLUSIVE
+        CLAN_PUT(out, i, begun ? so_far : identity);
+        CLAN_EACH_LANE(1) CLAN_PUT(out, i + c, v[c - 1]);
+#else
+        CLAN_EACH_LANE(0) CLAN_PUT(out, i + c, v[c]);
+#endif
+        so_far = v[CLAN_LANES - 1];
+        begun = true;
+        continue;
       }
+      for (clan_ix k = i; k < min(to, i + CLAN_LANES); k++) {
+        const clan_word x = (clan_word)clan_at(k CLAN_ARGS);
+        const bool head = clan_head(flags, flags_at + k);
+        const clan_word whole = begun && !head ? clan_join(so_far, x) : x;
 #ifdef CLAN_EXCLUSIVE
-      CLAN_PUT(out, i, begun ? so_far : identity);
-      CLAN_EACH_LANE(1) CLAN_PUT(out, i + c, v[c - 1]);
+        CLAN_PUT(out, k, begun && !head ? so_far : identity);
 #else
-      CLAN_EACH_LANE(0) CLAN_PUT(out, i + c, v[c]);
+        CLAN_PUT(out, k, whole);
 #endif
-      so_far = v[CLAN_LANES - 1];
-      begun = true;
+        clan_add(&t, x, head);
+        so_far = whole;
+        begun = true;
+      }
     }
-    for (; i < to; i++) {
-      const clan_word x = (clan_word)clan_at(i CLAN_ARGS);
-      const clan_word whole = begun ? clan_join(so_far, x) : x;
-#ifdef CLAN_EXCLUSIVE
-      CLAN_PUT(out, i, begun ? so_far : identity);
-#else
-      CLAN_PUT(out, i, whole);
-#endif
-      so_far = whole;
-      begun = true;
-    }
-    carry = has ? clan_push(carry, total) : clan_first(total);
+    carry = has && !t.cut ? clan_push(carry, t.total) : clan_first(t.total);
     has = true;
   }
 }
@@ -181,8 +218,9 @@ static inline void clan_strip_spans(__global clan_out_t* restrict out, __global 
 
 // The same tiles of a strip.
 static inline void clan_span(__global clan_out_t* restrict out, __global const clan_carry* sums,
-                             const clan_ix chain, const clan_ix span, CLAN_SIZE_PARAMS, const clan_ix chains,
-                             const clan_ix tiles, const clan_ix each, const clan_word identity CLAN_PARAMS) {
+                             __global const uchar* cuts, const clan_ix chain, const clan_ix span, CLAN_SIZE_PARAMS,
+                             const clan_ix chains, const clan_ix tiles, const clan_ix each,
+                             const clan_word identity CLAN_PARAMS) {
   uint cols;
   const clan_ix begin = clan_strip(chain, len, inner, strips, &cols), apart = chains * CLAN_COLS;
   const clan_ix from = span * each * CLAN_TILE, to = min(len, (span + 1) * each * CLAN_TILE);
@@ -200,6 +238,6 @@ void scan_spans(__global clan_out_t* restrict out, __global const clan_carry* su
   const clan_ix parts = (chains + rows - 1) / rows;
   const clan_ix span = get_group_id(0) / parts, first = get_group_id(0) % parts * rows;
   for (clan_ix chain = first; chain < min(chains, first + rows); chain++) {
-    clan_span(out, sums, chain, span, CLAN_SIZES, chains, tiles, each, identity CLAN_ARGS);
+    clan_span(out, sums, cuts, chain, span, CLAN_SIZES, chains, tiles, each, identity CLAN_ARGS);
   }
 }

@@ -417,7 +417,7 @@ impl Call<'_> {
 
     fn by_spans(mut self) -> Result<()> {
         let cpu = self.device.launch_kind == DeviceKind::Cpu;
-        if cpu && self.scanning.flags.is_none() {
+        if cpu && (self.scanning.flags.is_none() || self.scanning.block.inner == 1) {
             self.shape = self.shape.alone(self.scanning.block);
             self.chains = Chains::of(self.scanning.block, &self.shape);
         }
