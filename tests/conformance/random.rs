@@ -54,6 +54,34 @@ on_every_device!(however_many_at_a_time, |device| {
     }
 });
 
+// Numbers of blocks of which the lower 32 bits begin anew in the middle of a draw, and of a group.
+on_every_device!(beyond_32_bits_of_blocks, |device| {
+    let n = 50_000;
+    for before in [1 << 14, 20_004, 4 * 300 + 1] {
+        let from = || {
+            let mut random = Random::new(3);
+            random.skip((1 << 34) - before);
+            random
+        };
+        let host = Device::host();
+        let got = from().uniform::<f32>(device, n).unwrap().to_vec().unwrap();
+        assert_eq!(got, from().uniform::<f32>(&host, n).unwrap().to_vec().unwrap());
+        if device.info().exact_division {
+            let got = from().standard_normal::<f32>(device, n).unwrap().to_vec().unwrap();
+            assert_eq!(got, from().standard_normal::<f32>(&host, n).unwrap().to_vec().unwrap());
+        }
+    }
+    // The host's own order of things: blocks of the oracle around the place.
+    let mut random = Random::new(3);
+    random.skip((1 << 34) - 8);
+    let got = random.uniform::<f32>(device, 16).unwrap().to_vec().unwrap();
+    let want = Stream { seed: 3, stream: 0 };
+    for (k, got) in got.into_iter().enumerate() {
+        let word = want.word((1 << 34) - 8 + k as u64, false, 0);
+        assert_eq!(got, (word >> 8) as f32 / (1 << 24) as f32);
+    }
+});
+
 on_every_device!(normals, |device| {
     if device.info().exact_division {
         // The bits that every version and every device gives.

@@ -218,6 +218,7 @@ impl Draw<'_> {
         // 4217 / 4463 / 4453. Normal, by an earlier kernel, 2 / 4 / 8 / 16: 2750 / 2875 / 2950 / 2974.
         let per_item = match self.what {
             _ if device.launch_kind == DeviceKind::Cpu => 1,
+            What::Normal(..) if self.is_wide() => 8,
             What::Normal(..) if blocks >= MANY_BLOCKS => 16,
             _ => 4,
         };
