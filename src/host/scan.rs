@@ -121,23 +121,30 @@ impl Joiner<f32> for FloatSum {
 
     #[inline]
     fn push(&self, carry: f64, x: f32) -> f64 {
-        carry + f64::from(x)
+        Joiner::<f32>::merge(self, carry, x.into())
     }
 
     /// In several sums side by side, for vectors of them.
     #[inline]
-    fn total(&self, xs: &[f32], _: f32) -> f64 {
+    fn total(&self, xs: &[f32], last: f32) -> f64 {
+        if !last.is_finite() {
+            return last.into();
+        }
         let (wide, rest) = xs.as_chunks::<16>();
         let mut sums = [0.0f64; 16];
         for xs in wide {
             sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum += f64::from(x));
         }
-        sums.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x)).sum::<f64>()
+        let rest = rest.iter().map(|&x| f64::from(x)).sum();
+        Joiner::<f32>::merge(self, sums.iter().sum(), rest)
     }
 
+    /// What is infinite as an `f32` stays so.
     #[inline]
     fn merge(&self, carry: f64, total: f64) -> f64 {
-        carry + total
+        let sum = carry + total;
+        let short = sum as f32;
+        if short.is_finite() { sum } else { short.into() }
     }
 
     #[inline]

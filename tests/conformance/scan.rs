@@ -129,3 +129,20 @@ on_every_device!(sums_of_many_floats, |device| {
         }
     }
 });
+
+// Sums beyond the type are infinite from there on, whatever they are carried in.
+on_every_device!(sums_that_overflow, |device| {
+    for at in [0, 700, 1500] {
+        let mut x = vec![0.0f32; 5000];
+        (x[at], x[at + 900]) = (3e38, 3e38);
+        let sums = DeviceArray::from_slice(device, &x).unwrap().cumsum(Axis(0)).unwrap();
+        for (k, sum) in sums.to_vec().unwrap().into_iter().enumerate() {
+            let want = match k {
+                _ if k < at => 0.0,
+                _ if k < at + 900 => 3e38,
+                _ => f32::INFINITY,
+            };
+            assert_eq!(sum, want, "element {k}");
+        }
+    }
+});
