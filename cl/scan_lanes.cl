@@ -3,7 +3,8 @@
 //
 // Along rows, one element after the other would wait for the sum before it every time. So CLAN_LANES neighbours are
 // joined by themselves first, which several processors' pipes do for several such runs at a time, and only their
-// totals one after the other; but for runs in which a segment starts. Down columns, CLAN_COLS of them side by side are a few vectors.
+// totals one after the other; but for runs in which a segment starts. Down columns, CLAN_COLS of them side by side are
+// a few vectors.
 //
 // private: a run or a strip's sums, and what came before; global: input and output; local and
 // constant: not used.
