@@ -98,7 +98,7 @@ impl Table {
                 sums.accumulate_axis_inplace(Axis(axis), |&above, x| *x += above);
                 sums.into_raw_vec_and_offset().0
             };
-            self.row(name, plain, || square.cumsum(Axis(axis))?.reshape(side * side));
+            self.row(name, plain, || square.cumsum(Axis(axis)));
         }
 
         let sorted = || {
@@ -136,7 +136,7 @@ impl Table {
             self.row(name, kept, || y.masked_select(flags));
         }
         let nonzero = || (0..n as u64).filter(|&i| half[i as usize]).collect();
-        self.row("nonzero", nonzero, || flat(&m));
+        self.row("nonzero", nonzero, || m.nonzero());
 
         let counted = || {
             let mut counts = vec![0u64; 256];
@@ -153,12 +153,6 @@ impl Table {
         };
         self.row("bincount u8", counted, || b.bincount(256));
     }
-}
-
-/// Positions as a vector.
-fn flat(mask: &DeviceArray<bool>) -> Result<DeviceArray<u64>> {
-    let places = mask.nonzero()?;
-    places.reshape(places.len())
 }
 
 fn main() {

@@ -14,11 +14,22 @@ pub(crate) type Strides = SmallVec<[isize; 4]>;
 /// Where the elements of an array lie in its buffer, counted in elements.
 ///
 /// Invariant: for every index inside `shape`, `offset + Σ index·stride` lies inside the buffer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Layout {
     pub shape: Dims,
     pub strides: Strides,
     pub offset: usize,
+}
+
+impl Clone for Layout {
+    /// By copies of memory: `SmallVec::clone` goes from element to element, which small arrays feel.
+    fn clone(&self) -> Layout {
+        Layout {
+            shape: Dims::from_slice(&self.shape),
+            strides: Strides::from_slice(&self.strides),
+            offset: self.offset,
+        }
+    }
 }
 
 /// The number of elements of `shape`, or an error when it does not fit the address space.

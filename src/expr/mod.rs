@@ -10,7 +10,7 @@ use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::{Element, Scalar};
 use crate::error::{Error, Result};
-use node::{Binary, Node, Ternary, Unary};
+use node::{Binary, Node, Operand, Ternary, Unary};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -81,6 +81,22 @@ impl<T: Element> IntoExpr<T> for DeviceArray<T> {
 impl<T: Element> IntoExpr<T> for &DeviceArray<T> {
     fn into_expr(self) -> Expr<T> {
         self.expr()
+    }
+}
+
+/// What an operation that is described in several steps reads.
+#[derive(Clone)]
+pub(crate) enum Input<T> {
+    Array(DeviceArray<T>),
+    Expr(Expr<T>),
+}
+
+impl<T: Element> Input<T> {
+    pub fn operand(&self) -> Result<Operand<'_>> {
+        match self {
+            Input::Array(array) => array.raw().map(Operand::Array),
+            Input::Expr(expr) => expr.node().map(Operand::Node),
+        }
     }
 }
 

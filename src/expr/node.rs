@@ -35,6 +35,51 @@ pub(crate) enum Kind {
     Cast(Arc<Node>),
 }
 
+/// What an operation reads: an array as it is, which needs no node, or an expression.
+#[derive(Clone, Copy)]
+pub(crate) enum Operand<'a> {
+    Array(&'a RawArray),
+    Node(&'a Arc<Node>),
+}
+
+impl<'a> From<&'a Arc<Node>> for Operand<'a> {
+    fn from(node: &'a Arc<Node>) -> Self {
+        Operand::Node(node)
+    }
+}
+
+impl<'a> Operand<'a> {
+    pub fn shape(self) -> &'a [usize] {
+        match self {
+            Operand::Array(array) => &array.layout.shape,
+            Operand::Node(node) => &node.shape,
+        }
+    }
+
+    pub fn dtype(self) -> DType {
+        match self {
+            Operand::Array(array) => array.dtype,
+            Operand::Node(node) => node.dtype,
+        }
+    }
+
+    pub fn to_node(self) -> Arc<Node> {
+        match self {
+            Operand::Array(array) => Node::leaf(array.clone()),
+            Operand::Node(node) => node.clone(),
+        }
+    }
+
+    /// The array that it is, where that lies in the host's memory in row-major order.
+    pub fn in_order_on_host(self) -> Option<&'a RawArray> {
+        let array = match self {
+            Operand::Array(array) => array,
+            Operand::Node(node) => node.array()?,
+        };
+        (array.device().is_host() && array.layout.is_contiguous()).then_some(array)
+    }
+}
+
 /// Functions of one value; the names are those of `f32` and the integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -203,7 +248,7 @@ impl Node {
     pub fn leaf(array: RawArray) -> Arc<Node> {
         Arc::new(Node {
             dtype: array.dtype,
-            shape: array.layout.shape.clone(),
+            shape: Dims::from_slice(&array.layout.shape),
             device: Some(array.device().clone()),
             kind: Kind::Leaf(array),
         })
@@ -241,7 +286,7 @@ impl Node {
         debug_assert!(op.takes(a.dtype));
         Arc::new(Node {
             dtype: op.result(a.dtype),
-            shape: a.shape.clone(),
+            shape: Dims::from_slice(&a.shape),
             device: a.device.clone(),
             kind: Kind::Unary(op, a),
         })
@@ -272,7 +317,7 @@ impl Node {
         }
         Arc::new(Node {
             dtype: to,
-            shape: a.shape.clone(),
+            shape: Dims::from_slice(&a.shape),
             device: a.device.clone(),
             kind: Kind::Cast(a),
         })
@@ -291,6 +336,16 @@ impl Node {
             Kind::Cast(a) => Kind::Cast(a.clone()),
         };
         Arc::new(Node { kind, dtype, shape: Dims::from_slice(shape), device: device.cloned() })
+    }
+
+    /// The array that it is, where it is one as it stands.
+    pub fn array(&self) -> Option<&RawArray> {
+        match &self.kind {
+            Kind::Leaf(array) if array.dtype == self.dtype && array.layout.shape == self.shape => {
+                Some(array)
+            }
+            _ => None,
+        }
     }
 
     pub fn children(&self) -> &[Arc<Node>] {

@@ -6,6 +6,7 @@ pub(crate) mod past;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod sort;
+pub(crate) mod source;
 
 pub(crate) use lanes::{map1, maximum, minimum};
 

@@ -1,26 +1,22 @@
-//! Scans on the host: tiles that stay in the cache are scanned by themselves, then joined to what
-//! comes before them.
+//! Scans on the host. Where threads share a row, the total of each of its tiles is made first, then passed on from
+//! tile to tile.
 
 mod columns;
+mod join;
 #[cfg(test)]
 mod tests;
+mod wide;
 
-use super::eval::{CHUNK, Evaluator, SharedOut};
+pub(crate) use join::{FloatSum, IntegerSum, Joiner, Plain};
+
+use super::eval::{CHUNK, SharedOut};
+use super::source::Source;
 use super::{AWAKE, PARALLEL_ABOVE, each_task, run_tasks};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Elements of a tile: half of a small second-level cache.
 const TILE: usize = 16 * CHUNK;
-
-/// Elements of a stretch, which are joined without a carry, where joining loses something.
-const STRETCH: usize = CHUNK;
-
-/// Elements of a quarter at least, where four are scanned at a time.
-const QUARTER: usize = 16;
-
-/// Of a tile's stretches: where the first head is, and the total since the last.
-type Opened<C> = [Option<(Option<usize>, C)>; TILE / STRETCH];
 
 /// Instead of a number of tiles: one will never be passed.
 const LOST: usize = usize::MAX;
@@ -34,181 +30,6 @@ impl Drop for Lost<'_> {
     }
 }
 
-/// An associative operator over values of type `T`.
-pub(crate) trait Joiner<T>: Sync {
-    /// What goes from tile to tile.
-    type Carry: Copy + Send + Sync;
-
-    /// Whether a step takes so long that a processor can do several chains of them at a time.
-    const SLOW: bool;
-
-    /// Whether joining loses something, so that only a few are joined without a carry.
-    const LOSSY: bool;
-
-    fn join(&self, a: T, b: T) -> T;
-    fn first(&self, total: T) -> Self::Carry;
-    fn push(&self, carry: Self::Carry, total: T) -> Self::Carry;
-    /// Of some elements, of which one after the other makes `last`.
-    fn total(&self, xs: &[T], last: T) -> Self::Carry;
-    fn merge(&self, carry: Self::Carry, total: Self::Carry) -> Self::Carry;
-    /// The carry joined with an element.
-    fn after(&self, carry: Self::Carry, x: T) -> T;
-    fn whole(&self, carry: Self::Carry) -> T;
-}
-
-/// Products (slow), least and greatest elements, sums of integers, users' operators.
-#[derive(Clone, Copy)]
-pub(crate) struct Plain<F, const SLOW: bool>(pub F);
-
-impl<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync, const SLOW: bool> Joiner<T>
-    for Plain<F, SLOW>
-{
-    type Carry = T;
-    const SLOW: bool = SLOW;
-    const LOSSY: bool = false;
-
-    #[inline]
-    fn join(&self, a: T, b: T) -> T {
-        (self.0)(a, b)
-    }
-
-    fn total(&self, _: &[T], last: T) -> T {
-        last
-    }
-
-    fn merge(&self, carry: T, total: T) -> T {
-        (self.0)(carry, total)
-    }
-
-    fn first(&self, total: T) -> T {
-        total
-    }
-
-    #[inline]
-    fn push(&self, carry: T, total: T) -> T {
-        (self.0)(carry, total)
-    }
-
-    #[inline]
-    fn after(&self, carry: T, x: T) -> T {
-        (self.0)(carry, x)
-    }
-
-    fn whole(&self, carry: T) -> T {
-        carry
-    }
-}
-
-/// Sums of floats. What goes from tile to tile has more digits: `f64` for `f32`, the rounding errors beside the
-/// sum (Knuth's TwoSum) for `f64`.
-#[derive(Clone, Copy)]
-pub(crate) struct FloatSum;
-
-impl Joiner<f32> for FloatSum {
-    type Carry = f64;
-    const SLOW: bool = true;
-    const LOSSY: bool = true;
-
-    #[inline]
-    fn join(&self, a: f32, b: f32) -> f32 {
-        a + b
-    }
-
-    #[inline]
-    fn first(&self, total: f32) -> f64 {
-        total.into()
-    }
-
-    #[inline]
-    fn push(&self, carry: f64, x: f32) -> f64 {
-        Joiner::<f32>::merge(self, carry, x.into())
-    }
-
-    /// In several sums side by side, for vectors of them.
-    #[inline]
-    fn total(&self, xs: &[f32], last: f32) -> f64 {
-        if !last.is_finite() {
-            return last.into();
-        }
-        let (wide, rest) = xs.as_chunks::<16>();
-        let mut sums = [0.0f64; 16];
-        for xs in wide {
-            sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum += f64::from(x));
-        }
-        let rest = rest.iter().map(|&x| f64::from(x)).sum();
-        Joiner::<f32>::merge(self, sums.iter().sum(), rest)
-    }
-
-    /// What is infinite as an `f32` stays so.
-    #[inline]
-    fn merge(&self, carry: f64, total: f64) -> f64 {
-        let sum = carry + total;
-        let short = sum as f32;
-        if short.is_finite() { sum } else { short.into() }
-    }
-
-    #[inline]
-    fn after(&self, carry: f64, x: f32) -> f32 {
-        // In two floats, which loops over elements make once.
-        let high = carry as f32;
-        let low = (carry - f64::from(high)) as f32;
-        // Of an infinite sum that is NaN.
-        high + (if low.is_nan() { 0.0 } else { low } + x)
-    }
-
-    fn whole(&self, carry: f64) -> f32 {
-        carry as f32
-    }
-}
-
-impl Joiner<f64> for FloatSum {
-    type Carry = [f64; 2];
-    const SLOW: bool = true;
-    const LOSSY: bool = true;
-
-    #[inline]
-    fn join(&self, a: f64, b: f64) -> f64 {
-        a + b
-    }
-
-    fn first(&self, total: f64) -> [f64; 2] {
-        [total, 0.0]
-    }
-
-    #[inline]
-    fn push(&self, [s, c]: [f64; 2], x: f64) -> [f64; 2] {
-        let t = s + x;
-        let b = t - s;
-        let off = (s - (t - b)) + (x - b);
-        // Of an infinite sum the error is NaN.
-        [t, c + if off.is_nan() { 0.0 } else { off }]
-    }
-
-    #[inline]
-    fn total(&self, xs: &[f64], _: f64) -> [f64; 2] {
-        let (wide, rest) = xs.as_chunks::<16>();
-        let mut sums = [0.0f64; 16];
-        for xs in wide {
-            sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum += x);
-        }
-        [sums.iter().sum::<f64>() + rest.iter().sum::<f64>(), 0.0]
-    }
-
-    fn merge(&self, carry: [f64; 2], [s, c]: [f64; 2]) -> [f64; 2] {
-        let [s, own] = self.push(carry, s);
-        [s, own + c]
-    }
-
-    #[inline]
-    fn after(&self, [s, c]: [f64; 2], x: f64) -> f64 {
-        s + (c + x)
-    }
-
-    fn whole(&self, [s, c]: [f64; 2]) -> f64 {
-        s + c
-    }
-}
-
 /// What is scanned, as a block of `outer` by `len` by `inner` elements along the middle axis.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
@@ -217,63 +38,44 @@ pub(crate) struct Block {
     pub inner: usize,
 }
 
-/// What is called with elements, piece by piece.
-pub(crate) type Pieces<'a, T> = &'a mut dyn FnMut(&[T]);
+/// `store(start, values)`: puts results from `start` on where they belong; each once.
+pub(crate) type Store<'a, T> = &'a (dyn Fn(usize, &[T]) + Sync);
 
 /// A scan: where elements come from, how they are joined, where segments start, where results go.
-pub(crate) struct Scan<'a, T, J, L, S> {
+pub(crate) struct Scan<'a, T, I, J> {
     pub joiner: &'a J,
     pub block: Block,
-    /// `load(start, n, f)`: calls `f` with `n` elements from `start` on, in pieces one after the other.
-    pub load: L,
+    pub source: Source<'a, I>,
     /// One flag an element, other than 0 where a segment starts.
     pub flags: Option<&'a [u8]>,
     /// For exclusive scans: what comes before everything.
     pub identity: Option<T>,
-    /// `store(start, values)`: results from `start` on; each place once.
-    pub store: S,
-    /// Where results lie as they are: they are then made there, and not stored.
-    pub direct: Option<SharedOut>,
+    /// A place for each result, as it is, unless they are stored.
+    pub out: SharedOut,
+    pub store: Option<Store<'a, T>>,
     /// What an element costs beside the scan, in additions.
     pub weight: usize,
 }
 
-/// Elements of an expression whose compute type is `T`.
-pub(crate) fn loader<'a, T: Copy>(
-    eval: &'a Evaluator<'a>,
-) -> impl Fn(usize, usize, Pieces<'_, T>) + Sync + 'a {
-    |start, n, f| {
-        let mut scratch = eval.scratch();
-        for at in (0..n).step_by(CHUNK) {
-            let m = CHUNK.min(n - at);
-            // SAFETY: the range lies inside the expression, whose compute type is `T`.
-            f(unsafe {
-                let values = eval.chunk(start + at, m, &mut scratch, None);
-                std::slice::from_raw_parts(values.cast::<T>(), m)
-            });
-        }
+/// What comes before an element of a row: all until a tile or the last start of a segment in it, then the stretches
+/// since.
+#[derive(Clone, Copy)]
+struct Before<C> {
+    tile: Option<C>,
+    stretches: Option<C>,
+}
+
+impl<C> Before<C> {
+    fn tile(tile: Option<C>) -> Before<C> {
+        Before { tile, stretches: None }
     }
 }
 
-/// Stores values of `T` as they are.
-///
-/// # Safety
-/// `out` has room for all that will be stored, and nobody else uses it.
-pub(crate) unsafe fn storer<T: Copy>(out: SharedOut) -> impl Fn(usize, &[T]) + Sync {
-    move |start, values: &[T]| {
-        // SAFETY: the caller's promise; every place is stored once.
-        unsafe {
-            out.at::<T>(start as isize).copy_from_nonoverlapping(values.as_ptr(), values.len())
-        }
-    }
-}
-
-impl<T, J, L, S> Scan<'_, T, J, L, S>
+impl<T, I, J> Scan<'_, T, I, J>
 where
     T: Copy + Default + Send + Sync,
-    J: Joiner<T>,
-    L: Fn(usize, usize, Pieces<'_, T>) + Sync,
-    S: Fn(usize, &[T]) + Sync,
+    I: Copy + Into<T> + Send + Sync,
+    J: Joiner<T, I>,
 {
     pub fn run(&self) {
         let Block { outer, len, inner } = self.block;
@@ -303,28 +105,19 @@ where
 
     /// Memory for the results of `n` elements from `start` on.
     fn tile<'t>(&self, start: usize, n: usize, spare: &'t mut Vec<T>) -> &'t mut [T] {
-        match self.direct {
-            None => {
+        match self.store {
+            Some(_) => {
                 spare.resize(n, T::default());
                 spare
             }
             // SAFETY: the results' own places, which only the task that has these elements uses.
-            Some(out) => unsafe { std::slice::from_raw_parts_mut(out.at::<T>(start as isize), n) },
+            None => unsafe { std::slice::from_raw_parts_mut(self.out.at::<T>(start as isize), n) },
         }
     }
 
-    /// Elements from `start` on, as they are.
-    fn fill(&self, start: usize, into: &mut [T]) {
-        let mut at = 0;
-        (self.load)(start, into.len(), &mut |xs| {
-            into[at..][..xs.len()].copy_from_slice(xs);
-            at += xs.len();
-        });
-    }
-
     fn put(&self, start: usize, tile: &[T]) {
-        if self.direct.is_none() {
-            (self.store)(start, tile);
+        if let Some(store) = self.store {
+            store(start, tile);
         }
     }
 
@@ -333,22 +126,23 @@ where
         let len = self.block.len;
         let mut spare = Vec::new();
         let tile = self.tile(first * len, rows * len, &mut spare);
-        // What is loaded at a time stays in the first-level cache.
-        let some = (CHUNK / len).max(1);
-        let mut copy = [T::default(); CHUNK];
-        for (k, part) in tile.chunks_mut(some * len).enumerate() {
-            let start = (first + k * some) * len;
-            if some == 1 {
-                let opened = self.open(start, part);
-                self.finish(start, part, None, &opened);
+        // Short rows are loaded several at a time.
+        let some = CHUNK / len;
+        for (k, part) in tile.chunks_mut(some.max(1) * len).enumerate() {
+            let start = (first + k * some.max(1)) * len;
+            if some == 0 {
+                self.span(start, part, &mut Before::tile(None), false);
+                self.shift(start, part, None);
                 continue;
             }
-            self.fill(start, part);
-            for (row, xs) in part.chunks_mut(len).enumerate() {
-                let start = start + row * len;
-                let head = self.scan(start, xs, &mut copy);
-                self.close(start, xs, None, head);
-            }
+            self.source.pieces(start, part.len(), |xs| {
+                let rows = xs.chunks(len).zip(part.chunks_mut(len));
+                for (row, (xs, part)) in rows.enumerate() {
+                    let start = start + row * len;
+                    self.piece(start, xs, part, &mut Before::tile(None), false);
+                    self.shift(start, part, None);
+                }
+            });
         }
         self.put(first * len, tile);
     }
@@ -357,185 +151,108 @@ where
     fn row(&self, start: usize) {
         let len = self.block.len;
         let mut spare = Vec::new();
-        let mut carry = None;
+        let mut before = Before::tile(None);
         for at in (0..len).step_by(TILE) {
             let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
-            let opened = self.open(start + at, tile);
-            carry = self.finish(start + at, tile, carry, &opened);
+            let carry = self.close(&mut before);
+            self.span(start + at, tile, &mut before, at + TILE < len);
+            self.shift(start + at, tile, carry);
             self.put(start + at, tile);
         }
     }
 
-    /// Elements of a stretch.
-    const EACH: usize = if J::LOSSY { STRETCH } else { TILE };
-
-    /// Loads a tile and scans its stretches, each by itself: where their first heads are, and their totals
-    /// since the last.
-    fn open(&self, start: usize, tile: &mut [T]) -> Opened<J::Carry> {
-        let mut opened = [None; TILE / STRETCH];
-        let mut copy = [T::default(); CHUNK];
-        for (k, part) in tile.chunks_mut(Self::EACH).enumerate() {
-            let start = start + k * Self::EACH;
-            let Some(flags) = self.flags else {
-                let (mut at, mut before, mut all) = (0, None, None);
-                (self.load)(start, part.len(), &mut |xs| {
-                    before = self.inclusive(before, xs, &mut part[at..][..xs.len()]);
-                    at += xs.len();
-                    let total = before.map(|last| self.joiner.total(xs, last));
-                    // Where nothing is lost, the last has all.
-                    all = match all.zip(total) {
-                        Some((all, total)) if J::LOSSY => Some(self.joiner.merge(all, total)),
-                        _ => total,
-                    };
-                });
-                opened[k] = all.map(|all| (None, all));
-                continue;
-            };
-            self.fill(start, part);
-            let flags = &flags[start..][..part.len()];
-            let open = flags.iter().rposition(|flag| *flag != 0).unwrap_or(0);
-            // Where something is lost, of the elements: their last sum is of no use.
-            let all = J::LOSSY.then(|| self.joiner.total(&part[open..], part[open]));
-            let head = self.scan(start, part, &mut copy);
-            let last = part[part.len() - 1];
-            opened[k] = Some((head, all.unwrap_or_else(|| self.joiner.total(&[], last))));
-        }
-        opened
+    /// Ends a tile: all before the next one, which is joined to this.
+    fn close(&self, before: &mut Before<J::Carry>) -> Option<J::Carry> {
+        *before = Before::tile(self.all(*before));
+        before.tile
     }
 
-    /// The carry after a tile.
-    fn after(&self, carry: Option<J::Carry>, opened: &Opened<J::Carry>) -> Option<J::Carry> {
-        let parts = opened.iter().flatten();
-        parts.fold(carry, |carry, (head, total)| Some(self.next(carry, *head, *total)))
-    }
-
-    fn next(&self, carry: Option<J::Carry>, head: Option<usize>, total: J::Carry) -> J::Carry {
-        match carry {
-            Some(carry) if head.is_none() => self.joiner.merge(carry, total),
-            _ => total,
+    fn all(&self, before: Before<J::Carry>) -> Option<J::Carry> {
+        match (before.tile, before.stretches) {
+            (Some(tile), Some(stretches)) => Some(self.joiner.merge(tile, stretches)),
+            (tile, stretches) => tile.or(stretches),
         }
     }
 
-    /// Scans elements between heads, each by itself; gives the first head's place.
-    fn scan(&self, start: usize, xs: &mut [T], copy: &mut [T; CHUNK]) -> Option<usize> {
-        let Some(flags) = self.flags else {
-            self.in_place(xs, copy);
-            return None;
-        };
-        let flags = &flags[start..start + xs.len()];
-        let mut first = None;
-        let mut from = 0;
-        for (k, _) in flags.iter().enumerate().filter(|(_, f)| **f != 0) {
-            first = first.or(Some(k));
-            self.in_place(&mut xs[from..k], copy);
-            from = k;
-        }
-        self.in_place(&mut xs[from..], copy);
-        first
+    /// A part of a row, into the places of its results. Unless there is `more`, what comes before that may be left
+    /// open.
+    fn span(&self, start: usize, out: &mut [T], before: &mut Before<J::Carry>, more: bool) {
+        let (mut at, n) = (0, out.len());
+        self.source.pieces(start, n, |xs| {
+            let more = more || at + xs.len() < n;
+            self.piece(start + at, xs, &mut out[at..][..xs.len()], before, more);
+            at += xs.len();
+        });
     }
 
-    /// The same as [`Scan::inclusive`] of what is in the result's place.
-    fn in_place(&self, xs: &mut [T], copy: &mut [T; CHUNK]) {
-        if !J::SLOW || xs.len() < 4 * QUARTER {
-            let Some((first, rest)) = xs.split_first_mut() else { return };
-            let mut sum = *first;
-            for x in rest {
-                sum = self.joiner.join(sum, *x);
-                *x = sum;
-            }
-            return;
-        }
-        let mut before = None;
-        for xs in xs.chunks_mut(CHUNK) {
-            let copy = &mut copy[..xs.len()];
-            copy.copy_from_slice(xs);
-            before = self.inclusive(before, copy, xs);
+    /// The same of elements that are there, with nothing more.
+    fn known(&self, start: usize, xs: &[I], out: &mut [T], before: &mut Before<J::Carry>) {
+        for (k, (piece, out)) in xs.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
+            let more = (k + 1) * CHUNK < xs.len();
+            self.piece(start + k * CHUNK, piece, out, before, more);
         }
     }
 
-    /// Scans elements of one segment, of which others may have come `before`; gives the last result.
-    fn inclusive(&self, before: Option<T>, xs: &[T], out: &mut [T]) -> Option<T> {
-        let (Some(&first), Some(to)) = (xs.first(), out.first_mut()) else { return before };
-        let first = before.map_or(first, |before| self.joiner.join(before, first));
-        *to = first;
-        if J::SLOW {
-            return Some(self.by_quarters(first, xs, out));
-        }
-        let mut sum = first;
-        for (to, &x) in out[1..].iter_mut().zip(&xs[1..]) {
-            sum = self.joiner.join(sum, x);
-            *to = sum;
-        }
-        Some(sum)
-    }
-
-    /// Four parts at a time: each step waits for the one before it, and processors can do several. The
-    /// first result is known.
-    fn by_quarters(&self, first: T, xs: &[T], out: &mut [T]) -> T {
-        let join = |a, b| self.joiner.join(a, b);
-        let mut sum = first;
-        for (k, (xs, out)) in xs.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate() {
-            let first = if k == 0 { first } else { join(sum, xs[0]) };
-            out[0] = first;
-            let quarter = xs.len() / 4;
-            if quarter < QUARTER {
-                sum = first;
-                for (to, &x) in out[1..].iter_mut().zip(&xs[1..]) {
-                    sum = join(sum, x);
-                    *to = sum;
-                }
-                continue;
-            }
-            let part = |k: usize| &xs[k * quarter..][..quarter];
-            let [a, b, c, d] = [part(0), part(1), part(2), part(3)];
-            let (to_a, rest) = out.split_at_mut(quarter);
-            let (to_b, rest) = rest.split_at_mut(quarter);
-            let (to_c, to_d) = rest.split_at_mut(quarter);
-            let mut sums = [first, b[0], c[0], d[0]];
-            (to_b[0], to_c[0], to_d[0]) = (b[0], c[0], d[0]);
-            let from = a[1..].iter().zip(&b[1..]).zip(c[1..].iter().zip(&d[1..]));
-            let to = to_a[1..].iter_mut().zip(&mut to_b[1..]);
-            let to = to.zip(to_c[1..].iter_mut().zip(&mut to_d[1..]));
-            for (((a, b), (c, d)), ((to_a, to_b), (to_c, to_d))) in from.zip(to) {
-                sums = [join(sums[0], *a), join(sums[1], *b), join(sums[2], *c), join(sums[3], *d)];
-                (*to_a, *to_b, *to_c, *to_d) = (sums[0], sums[1], sums[2], sums[3]);
-            }
-            for (to, &x) in to_d[quarter..].iter_mut().zip(&xs[4 * quarter..]) {
-                sums[3] = join(sums[3], x);
-                *to = sums[3];
-            }
-            let before_c = join(sums[0], sums[1]);
-            let before_d = join(before_c, sums[2]);
-            to_b.iter_mut().for_each(|x| *x = join(sums[0], *x));
-            to_c.iter_mut().for_each(|x| *x = join(before_c, *x));
-            to_d.iter_mut().for_each(|x| *x = join(before_d, *x));
-            sum = join(before_d, sums[3]);
-        }
-        sum
-    }
-
-    /// Joins in what comes before a tile; gives the carry after it.
-    fn finish(
+    /// The same of a chunk at most.
+    fn piece(
         &self,
         start: usize,
-        tile: &mut [T],
-        mut carry: Option<J::Carry>,
-        opened: &Opened<J::Carry>,
-    ) -> Option<J::Carry> {
-        let parts = tile.chunks_mut(Self::EACH).zip(opened.iter().flatten());
-        for (k, (part, (head, total))) in parts.enumerate() {
-            self.close(start + k * Self::EACH, part, carry, *head);
-            carry = Some(self.next(carry, *head, *total));
+        xs: &[I],
+        out: &mut [T],
+        before: &mut Before<J::Carry>,
+        more: bool,
+    ) {
+        let Some(flags) = self.flags else { return self.stretch(xs, out, before, more) };
+        let flags = &flags[start..][..xs.len()];
+        let mut from = 0;
+        for (k, _) in flags.iter().enumerate().filter(|(_, flag)| **flag != 0) {
+            self.stretch(&xs[from..k], &mut out[from..k], before, false);
+            *before = Before::tile(None);
+            from = k;
         }
-        carry
+        self.stretch(&xs[from..], &mut out[from..], before, more);
     }
 
-    /// Joins in what comes before, up to the first head; moves an exclusive scan to its place.
-    fn close(&self, start: usize, xs: &mut [T], carry: Option<J::Carry>, head: Option<usize>) {
-        if let Some(carry) = carry {
-            let open = head.unwrap_or(xs.len());
-            xs[..open].iter_mut().for_each(|x| *x = self.joiner.after(carry, *x));
+    fn stretch(&self, xs: &[I], out: &mut [T], before: &mut Before<J::Carry>, more: bool) {
+        let Some(last) = xs.len().checked_sub(1) else { return };
+        self.joiner.run(self.all(*before), xs, out);
+        if more && J::EXACT {
+            *before = Before::tile(Some(self.joiner.first(out[last])));
+        } else if more {
+            self.add(before, xs);
         }
+    }
+
+    /// Adds a stretch's total.
+    fn add(&self, before: &mut Before<J::Carry>, xs: &[I]) {
+        let total = self.joiner.total(xs);
+        let sum = before.stretches.map_or(total, |sum| self.joiner.merge(sum, total));
+        before.stretches = Some(sum);
+    }
+
+    /// The total of a tile since the last start of a segment in it, and whether there is one. Computed elements are
+    /// `kept`.
+    fn total(&self, start: usize, n: usize, kept: &mut Vec<I>) -> (Before<J::Carry>, bool) {
+        kept.clear();
+        let mut at = start;
+        let (mut before, mut headed) = (Before::tile(None), false);
+        self.source.pieces(start, n, |xs| {
+            if let Source::Computed(_) = self.source {
+                kept.extend_from_slice(xs);
+            }
+            let flags = self.flags.map(|flags| &flags[at..][..xs.len()]);
+            let head = flags.and_then(|flags| flags.iter().rposition(|flag| *flag != 0));
+            if head.is_some() {
+                (before, headed) = (Before::tile(None), true);
+            }
+            self.add(&mut before, &xs[head.unwrap_or(0)..]);
+            at += xs.len();
+        });
+        (before, headed)
+    }
+
+    /// Moves an exclusive scan to its place.
+    fn shift(&self, start: usize, xs: &mut [T], carry: Option<J::Carry>) {
         let Some(identity) = self.identity else { return };
         let n = xs.len();
         xs.copy_within(..n - 1, 1);
@@ -553,9 +270,9 @@ where
         let len = self.block.len;
         let tiles = len.div_ceil(TILE);
         let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let carry: Mutex<Option<J::Carry>> = Mutex::new(None);
+        let carry: Mutex<Before<J::Carry>> = Mutex::new(Before::tile(None));
         let work = |_| {
-            let mut spare = Vec::new();
+            let (mut spare, mut kept) = (Vec::new(), Vec::new());
             loop {
                 let k = next.fetch_add(1, Ordering::Relaxed);
                 if k >= tiles {
@@ -564,7 +281,7 @@ where
                 let at = k * TILE;
                 let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
                 let lost = Lost(&passed);
-                let opened = self.open(start + at, tile);
+                let (total, headed) = self.total(start + at, tile.len(), &mut kept);
                 let mut polls = 0u32;
                 loop {
                     match passed.load(Ordering::Acquire) {
@@ -577,13 +294,18 @@ where
                 // Only tile k is here: the others wait for its number or have passed.
                 let before = {
                     let mut carry = carry.lock().unwrap_or_else(PoisonError::into_inner);
-                    let before = *carry;
-                    *carry = self.after(before, &opened);
+                    let before = self.close(&mut carry);
+                    *carry = if headed { total } else { Before { tile: before, ..total } };
                     before
                 };
                 std::mem::forget(lost);
                 passed.store(k + 1, Ordering::Release);
-                self.finish(start + at, tile, before, &opened);
+                let xs = match self.source {
+                    Source::Memory(xs) => &xs[start + at..][..tile.len()],
+                    Source::Computed(_) => &kept,
+                };
+                self.known(start + at, xs, tile, &mut Before::tile(before));
+                self.shift(start + at, tile, before);
                 self.put(start + at, tile);
             }
         };

@@ -5,6 +5,7 @@
 mod tests;
 
 use super::eval::SharedOut;
+use super::lanes::vectorized;
 use super::{AWAKE, PARALLEL_ABOVE, each_task, map_tasks};
 use std::ops::{BitOr, BitXor};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const BITS: usize = 8;
 const DIGITS: usize = 1 << BITS;
 
-/// Keys that a comparing sort of the standard library puts in order.
+/// Keys that a comparing sort of the standard library puts in order, alone and with what goes with them.
+const FEW_ALONE: usize = 128;
 const FEW: usize = 48;
 
 /// Keys of a row that passes by their two highest digits nearly sort.
@@ -81,7 +83,10 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
     debug_assert_eq!(keys.len(), loads.len());
     let one_for_all = AtomicBool::new(true);
     pieces(keys, |keys| {
-        if keys.iter().any(|&k| ranking.key(ranking.rank(k)) != k) {
+        let same = |same, &k: &K| same & (ranking.key(ranking.rank(k)) == k);
+        // In parts, all of which are looked at: no jump depends on a key.
+        if !keys.chunks(PARALLEL_ABOVE / 8).all(|keys| vectorized(|| keys.iter().fold(true, same)))
+        {
             one_for_all.store(false, Ordering::Relaxed);
         }
     });
@@ -91,9 +96,9 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
         });
     }
     // Ranks lie where keys did until they are sorted.
-    pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.rank(*k)));
+    pieces(keys, |keys| vectorized(|| keys.iter_mut().for_each(|k| *k = ranking.rank(*k))));
     each_row(keys, loads, len, &row);
-    pieces(keys, |keys| keys.iter_mut().for_each(|k| *k = ranking.key(*k)));
+    pieces(keys, |keys| vectorized(|| keys.iter_mut().for_each(|k| *k = ranking.key(*k))));
 }
 
 /// A row in which different keys have one rank, the first or the last of all: NaN has many bits. They keep their
@@ -196,7 +201,7 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
         return;
     }
     let n = keys.len();
-    if n <= FEW {
+    if n <= if size_of::<P>() == 0 { FEW_ALONE } else { FEW } {
         return few(keys, loads);
     }
     if n <= SHORT && K::SIZE > 1 {

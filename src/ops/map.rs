@@ -8,7 +8,7 @@ use crate::element::DType;
 use crate::error::Result;
 use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
-use crate::expr::node::{Kind, Node};
+use crate::expr::node::{Node, Operand};
 use crate::host;
 use crate::layout::{Dims, Layout, Strides, count, row_major};
 #[cfg(feature = "opencl")]
@@ -29,13 +29,14 @@ pub(crate) fn eval(root: &Arc<Node>) -> Result<RawArray> {
     eval_ordered(&fused, &order)
 }
 
-/// An expression's elements: an array that is one already as it is, with its strides.
-pub(crate) fn array(root: &Arc<Node>) -> Result<RawArray> {
-    match &root.kind {
-        Kind::Leaf(array) if array.layout.shape == root.shape && array.dtype == root.dtype => {
-            Ok(array.clone())
-        }
-        _ => eval(root),
+/// The elements of an operand: an array as it is, with its strides.
+pub(crate) fn array<'a>(input: impl Into<Operand<'a>>) -> Result<RawArray> {
+    match input.into() {
+        Operand::Array(array) => Ok(array.clone()),
+        Operand::Node(root) => match root.array() {
+            Some(array) => Ok(array.clone()),
+            None => eval(root),
+        },
     }
 }
 

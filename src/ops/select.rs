@@ -8,7 +8,7 @@ use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
-use crate::expr::node::Node;
+use crate::expr::node::{Node, Operand};
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
 use crate::host::{AWAKE, for_tasks, map_tasks, run_tasks};
@@ -222,7 +222,7 @@ impl Op for Select<'_> {
         // SAFETY: the arguments follow the kernel's parameters; a count for each tile.
         unsafe { launch.run([tiles, 1, 1], [shape.group, 1, 1])? };
         let counts = RawArray { buffer: Arc::new(counts), layout, dtype: DType::U64 };
-        let ends = scan::scan(self.op, &scan::Join::Sum, &Node::leaf(counts), 0, None, None)?;
+        let ends = scan::scan(self.op, &scan::Join::Sum, Operand::Array(&counts), 0, None, None)?;
         let last = DeviceArray::<u64>::from_raw(ends.clone()).index_axis(Axis(0), tiles - 1)?;
         let total = last.item()? as usize;
         self.make(total)?;

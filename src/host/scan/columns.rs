@@ -1,8 +1,9 @@
 //! Scans down columns: tiles of rows are scanned by themselves, then joined to what is above them.
 
 use super::super::eval::CHUNK;
+use super::super::lanes::vectorized;
 use super::super::{each_task, map_tasks, run_tasks};
-use super::{Block, Joiner, Pieces, Scan, TILE};
+use super::{Block, Joiner, Scan, TILE};
 
 /// Rows of a tile at least.
 const DOWN: usize = 32;
@@ -22,7 +23,7 @@ struct Strip {
 struct Work<T, C> {
     /// Sums since the tile's top, or the last head in it.
     sums: Vec<T>,
-    /// Whether a tile's elements so far follow the carry.
+    /// Whether a tile's elements so far follow the carry; not kept where there are no segments.
     open: Vec<bool>,
     /// What comes before the tile; empty in the beginning.
     carries: Vec<C>,
@@ -35,12 +36,11 @@ impl<T: Copy + Default, C> Work<T, C> {
     }
 }
 
-impl<T, J, L, S> Scan<'_, T, J, L, S>
+impl<T, I, J> Scan<'_, T, I, J>
 where
     T: Copy + Default + Send + Sync,
-    J: Joiner<T>,
-    L: Fn(usize, usize, Pieces<'_, T>) + Sync,
-    S: Fn(usize, &[T]) + Sync,
+    I: Copy + Into<T> + Send + Sync,
+    J: Joiner<T, I>,
 {
     /// Rows of a tile: by all columns, not those of a strip, which are as many as threads make them.
     fn tile_rows(&self) -> usize {
@@ -85,7 +85,9 @@ where
             let mut before = vec![Vec::new()];
             for totals in totals {
                 let mut carries: Vec<J::Carry> = before[before.len() - 1].clone();
-                totals.chunks(at.width).for_each(|tile| self.advance(&mut carries, tile));
+                for tile in totals.chunks(at.width) {
+                    self.advance(&mut carries, tile.iter().copied());
+                }
                 before.push(carries);
             }
             each_task(spans, 1, &|s| {
@@ -97,12 +99,12 @@ where
     }
 
     /// The carries after a tile, from its sums and whether no segment starts in it.
-    fn advance(&self, carries: &mut Vec<J::Carry>, tile: &[(T, bool)]) {
+    fn advance(&self, carries: &mut Vec<J::Carry>, tile: impl Iterator<Item = (T, bool)>) {
         if carries.is_empty() {
-            carries.extend(tile.iter().map(|&(sum, _)| self.joiner.first(sum)));
+            carries.extend(tile.map(|(sum, _)| self.joiner.first(sum)));
             return;
         }
-        for (carry, &(sum, open)) in carries.iter_mut().zip(tile) {
+        for (carry, (sum, open)) in carries.iter_mut().zip(tile) {
             *carry = if open { self.joiner.push(*carry, sum) } else { self.joiner.first(sum) };
         }
     }
@@ -124,8 +126,10 @@ where
         let some = if width == inner { (CHUNK / width).max(1) } else { 1 };
         for top in (from..to).step_by(down) {
             let rows = down.min(to - top);
-            open.clear();
-            open.resize(width, true);
+            if self.flags.is_some() {
+                open.clear();
+                open.resize(width, true);
+            }
             for above in (0..rows).step_by(some) {
                 let start = (outer * len + top + above) * inner + first;
                 let n = some.min(rows - above) * width;
@@ -136,55 +140,56 @@ where
                         &mut spare[..]
                     }
                 };
-                self.fill(start, part);
-                for (r, row) in part.chunks_mut(width).enumerate() {
-                    let top = above + r == 0;
-                    match self.flags {
-                        None => self.row_below(top, row, sums, carries),
-                        Some(flags) => {
-                            let flags = &flags[start + r * width..][..width];
-                            self.row_in_segments(top, flags, row, (sums, open), carries);
+                // A chunk at most, and so one piece.
+                let mut rows = |xs: &[I]| {
+                    for (r, (xs, row)) in xs.chunks(width).zip(part.chunks_mut(width)).enumerate() {
+                        let top = above + r == 0;
+                        match self.flags {
+                            None => self.row_below(top, xs, row, sums, carries),
+                            Some(flags) => {
+                                let flags = &flags[start + r * width..][..width];
+                                self.row_in_segments(top, flags, xs, row, (sums, open), carries);
+                            }
                         }
                     }
-                }
+                };
+                self.source.pieces(start, n, |xs| vectorized(|| rows(xs)));
                 if totals.is_none() {
                     self.put(start, part);
                 }
             }
-            let tile: Vec<(T, bool)> = sums.iter().copied().zip(open.iter().copied()).collect();
+            let open = open.iter().copied().chain(std::iter::repeat(true));
+            let tile = sums.iter().copied().zip(open);
             match &mut totals {
                 Some(totals) => totals.extend(tile),
-                None => self.advance(carries, &tile),
+                None if top + rows < to => self.advance(carries, tile),
+                None => {}
             }
         }
     }
 
-    /// One row of a tile: joins it to the sums above, and leaves the results in its place.
-    fn row_below(&self, top: bool, row: &mut [T], sums: &mut [T], carries: &[J::Carry]) {
+    /// One row of a tile: joins it to the sums above it.
+    #[inline(always)]
+    fn row_below(&self, top: bool, xs: &[I], row: &mut [T], sums: &mut [T], carries: &[J::Carry]) {
         let joiner = self.joiner;
         match self.identity {
-            None if top => sums.copy_from_slice(row),
-            None => {
-                for (sum, x) in sums.iter_mut().zip(&mut *row) {
-                    *sum = joiner.join(*sum, *x);
-                    *x = *sum;
-                }
-            }
+            None if top => each_column(joiner, xs, row, sums, carries, |sum, x| {
+                *sum = x.into();
+                *sum
+            }),
+            None => each_column(joiner, xs, row, sums, carries, |sum, x| {
+                *sum = joiner.join(*sum, x);
+                *sum
+            }),
             // What comes before goes out.
             Some(identity) if top => {
-                sums.copy_from_slice(row);
+                sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum = x.into());
                 row.fill(identity);
+                row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.whole(c));
             }
-            Some(_) => {
-                for (sum, x) in sums.iter_mut().zip(&mut *row) {
-                    let next = joiner.join(*sum, *x);
-                    *x = std::mem::replace(sum, next);
-                }
-            }
-        }
-        match top && self.identity.is_some() {
-            true => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.whole(c)),
-            false => row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.after(c, *x)),
+            Some(_) => each_column(joiner, xs, row, sums, carries, |sum, x| {
+                std::mem::replace(sum, joiner.join(*sum, x))
+            }),
         }
     }
 
@@ -193,17 +198,18 @@ where
         &self,
         top: bool,
         flags: &[u8],
+        xs: &[I],
         row: &mut [T],
         (sums, open): (&mut [T], &mut [bool]),
         carries: &[J::Carry],
     ) {
         let joiner = self.joiner;
-        for (c, x) in row.iter_mut().enumerate() {
+        for (c, (to, &x)) in row.iter_mut().zip(xs).enumerate() {
             let (head, above) = (flags[c] != 0, sums[c]);
-            sums[c] = if top || head { *x } else { joiner.join(above, *x) };
+            sums[c] = if top || head { x.into() } else { joiner.join(above, x) };
             open[c] &= !head;
             let carry = carries.get(c).filter(|_| open[c]);
-            *x = match (self.identity, carry) {
+            *to = match (self.identity, carry) {
                 (None, None) => sums[c],
                 (None, Some(&carry)) => joiner.after(carry, sums[c]),
                 (Some(identity), None) if top || head => identity,
@@ -212,5 +218,24 @@ where
                 (Some(_), Some(&carry)) => joiner.after(carry, above),
             };
         }
+    }
+}
+
+/// Puts what `step` gives for each column's sum and element, after its carry where there are any, into `row`.
+#[inline(always)]
+fn each_column<T: Copy, I: Copy, J: Joiner<T, I>>(
+    joiner: &J,
+    xs: &[I],
+    row: &mut [T],
+    sums: &mut [T],
+    carries: &[J::Carry],
+    step: impl Fn(&mut T, I) -> T,
+) {
+    let columns = xs.iter().zip(row).zip(sums);
+    match carries {
+        [] => columns.for_each(|((&x, to), sum)| *to = step(sum, x)),
+        _ => columns.zip(carries).for_each(|(((&x, to), sum), &carry)| {
+            *to = joiner.after(carry, step(sum, x));
+        }),
     }
 }

@@ -43,6 +43,7 @@ fn every_block_in_every_way() {
         let block = Block { outer, len, inner };
         let n = outer * len * inner;
         let (x, marks) = input(n);
+        let short: Vec<i32> = x.iter().map(|&x| x as i32).collect();
         for (flags, exclusive, direct) in [
             (None, false, true),
             (None, true, true),
@@ -53,27 +54,24 @@ fn every_block_in_every_way() {
         ] {
             let want = want(&x, flags, block, exclusive);
             let what = format!("{block:?}, {exclusive}, {direct}, {}", flags.is_some());
-            let load = |start: usize, n: usize, f: Pieces<'_, f64>| {
-                x[start..start + n].chunks(100).for_each(f);
-            };
             let mut out = vec![-1.0; n];
             let to = SharedOut(out.as_mut_ptr().cast());
-            // SAFETY (both): there is a place for each element.
-            let store = unsafe { storer::<f64>(to) };
-            let (identity, direct) = (exclusive.then_some(0.0), direct.then_some(to));
-            let joiner = &FloatSum;
-            Scan { joiner, block, load, flags, identity, store, direct, weight: 1 }.run();
+            // SAFETY: there is a place for each element, which is stored once.
+            let store = |start: usize, values: &[f64]| unsafe {
+                let to = to.at::<f64>(start as isize);
+                to.copy_from_nonoverlapping(values.as_ptr(), values.len());
+            };
+            let identity = exclusive.then_some(0.0);
+            let store: Option<Store<'_, f64>> = if direct { None } else { Some(&store) };
+            let (joiner, source) = (&FloatSum, Source::Memory(&x));
+            Scan { joiner, block, source, flags, identity, out: to, store, weight: 1 }.run();
             assert!(out == want, "sums of floats, {what}");
 
             let mut out = vec![-1i64; n];
             let to = SharedOut(out.as_mut_ptr().cast());
-            let load = |start: usize, n: usize, f: Pieces<'_, i64>| {
-                f(&x[start..start + n].iter().map(|&v| v as i64).collect::<Vec<_>>());
-            };
-            let store = unsafe { storer::<i64>(to) };
-            let (identity, direct) = (exclusive.then_some(0), direct.map(|_| to));
-            let joiner = &Plain::<_, false>(|a: i64, b: i64| a + b);
-            Scan { joiner, block, load, flags, identity, store, direct, weight: 1 }.run();
+            let (identity, store) = (exclusive.then_some(0), None);
+            let (joiner, source) = (&IntegerSum, Source::Memory(&short));
+            Scan { joiner, block, source, flags, identity, out: to, store, weight: 1 }.run();
             assert!(out.iter().zip(&want).all(|(&a, &b)| a as f64 == b), "sums, {what}");
         }
     }

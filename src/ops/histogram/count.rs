@@ -1,14 +1,13 @@
 //! One pass over the elements.
 
-#[cfg(feature = "opencl")]
-use super::bins::By;
-use super::bins::{Bins, Place};
+use super::bins::{Bins, By, Place};
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::with_compute;
 use crate::error::Result;
 use crate::expr::fused::Fused;
 use crate::host::eval::{CHUNK, Evaluator};
+use crate::host::source::{Elements, Source};
 use crate::host::{AWAKE, PARALLEL_ABOVE, map_tasks};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
@@ -46,7 +45,8 @@ impl Op for Count<'_> {
         let order = self.fused.memory_order();
         let nest = self.fused.nest(&order, None);
         let eval = Evaluator::new(self.fused, &nest);
-        let counts = with_compute!(self.fused.dtype(), T => counts::<T>(&eval, self.bins, self.fused.weight()));
+        let elements = Elements::Computed(&eval, self.fused.dtype());
+        let counts = on_host(&elements, eval.len(), self.bins, self.fused.weight());
         DeviceArray::from_slice(self.device, &counts)
     }
 
@@ -64,60 +64,82 @@ const COPIES: usize = 4;
 /// Bins up to which there are copies: then all of them stay in the first-level cache.
 const FEW: usize = 1024;
 
-/// How often each byte occurs among elements `from .. to`, by its bits.
-fn byte_counts(eval: &Evaluator<'_>, from: usize, to: usize) -> [u64; 256] {
-    let mut counts = [[0u64; 256]; COPIES];
-    let mut scratch = eval.scratch();
-    for at in (from..to).step_by(CHUNK) {
-        let m = CHUNK.min(to - at);
-        // SAFETY: the range lies inside the expression, whose values are bytes.
-        let x = unsafe { std::slice::from_raw_parts(eval.chunk(at, m, &mut scratch, None), m) };
-        let (quads, rest) = x.as_chunks::<COPIES>();
-        for quad in quads {
-            (0..COPIES).for_each(|copy| counts[copy][quad[copy] as usize] += 1);
+/// Elements whose bins are known before they are counted.
+const SOME: usize = 256;
+
+/// Elements of a part of bytes at most, so that no counter overflows.
+const BYTES: usize = 1 << 31;
+
+/// The counts of `n` elements, one at least, each of which costs so many additions.
+pub(super) fn on_host(x: &Elements<'_>, n: usize, bins: &Bins, weight: usize) -> Vec<u64> {
+    if x.dtype().compute().size() == 1 {
+        return of_bytes(x.of::<u8>(), n, bins, weight);
+    }
+    with_compute!(x.dtype(), T => counts::<T>(x.of(), n, bins, weight))
+}
+
+/// How often each byte occurs among elements `from .. to`.
+fn byte_counts<const COPIES: usize>(x: Source<'_, u8>, from: usize, to: usize) -> [u32; 256] {
+    let mut counts = [[0u32; 256]; COPIES];
+    x.pieces(from, to - from, |x| {
+        let (groups, rest) = x.as_chunks::<COPIES>();
+        for group in groups {
+            (0..COPIES).for_each(|copy| counts[copy][group[copy] as usize] += 1);
         }
         rest.iter().for_each(|&x| counts[0][x as usize] += 1);
-    }
+    });
     std::array::from_fn(|byte| counts.iter().map(|copy| copy[byte]).sum())
 }
 
-fn counts<T: Place>(eval: &Evaluator<'_>, bins: &Bins, weight: usize) -> Vec<u64> {
-    let (len, n) = (eval.len(), bins.len());
-    if size_of::<T>() == 1 {
-        // Bytes are counted in half the time of others.
-        let length =
-            len.div_ceil(rayon::current_num_threads()).max(2 * AWAKE / weight).max(PARALLEL_ABOVE);
-        let part = |k: usize| byte_counts(eval, k * length, ((k + 1) * length).min(len));
-        let parts = match len <= length {
-            true => vec![part(0)],
-            false => map_tasks(len.div_ceil(length), &part),
-        };
-        // A place more for bytes that have no bin.
-        let mut counts = vec![0; n + 1];
-        for (byte, place) in bins.byte_places().into_iter().enumerate() {
-            counts[(place as usize).min(n)] += parts.iter().map(|part| part[byte]).sum::<u64>();
-        }
-        counts.truncate(n);
+/// Bytes, by their bits, are counted in half the time of others.
+fn of_bytes(x: Source<'_, u8>, n: usize, bins: &Bins, weight: usize) -> Vec<u64> {
+    let alone = (2 * AWAKE / weight).max(PARALLEL_ABOVE);
+    let length = n.div_ceil(rayon::current_num_threads()).max(alone).min(BYTES);
+    let part = |k: usize| {
+        let (from, to) = (k * length, ((k + 1) * length).min(n));
+        // Copies are cleared and added as well.
+        if n < 8 * 256 { byte_counts::<1>(x, from, to) } else { byte_counts::<COPIES>(x, from, to) }
+    };
+    let parts = match n <= length {
+        true => vec![part(0)],
+        false => map_tasks(n.div_ceil(length), &part),
+    };
+    let mut all = [0u64; 256];
+    for part in parts {
+        all.iter_mut().zip(part).for_each(|(all, count)| *all += u64::from(count));
+    }
+    let end = bins.len();
+    if matches!(bins.by, By::Index) && !bins.dtype.is_signed() {
+        // Bytes are their bins.
+        let mut counts = all.to_vec();
+        counts.resize(end, 0);
         return counts;
     }
-    let copies = if n <= FEW { COPIES } else { 1 };
+    // A place more for bytes that have no bin.
+    let mut counts = vec![0; end + 1];
+    for (place, count) in bins.byte_places().into_iter().zip(all) {
+        counts[(place as usize).min(end)] += count;
+    }
+    counts.truncate(end);
+    counts
+}
+
+fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins, weight: usize) -> Vec<u64> {
+    let n = bins.len();
+    // Copies are cleared and added as well.
+    let copies = if n <= FEW && len >= 8 * n { COPIES } else { 1 };
     // A place more for elements that have no bin.
     let row = n + 1;
     let part = |from: usize, to: usize| {
         let mut counts = vec![0u64; row * copies];
-        let mut places = [0u32; CHUNK];
-        let mut scratch = eval.scratch();
-        let mut at = from;
-        while at < to {
-            let m = CHUNK.min(to - at);
-            // SAFETY: the range lies inside the expression, whose values have its compute type, `T`.
-            let x = unsafe {
-                std::slice::from_raw_parts(eval.chunk(at, m, &mut scratch, None).cast::<T>(), m)
-            };
-            T::places(bins, x, &mut places[..m]);
-            count(&places[..m], &mut counts, n, copies);
-            at += m;
-        }
+        let mut places = [0u32; SOME];
+        x.pieces(from, to - from, |x| {
+            for x in x.chunks(SOME) {
+                let places = &mut places[..x.len()];
+                T::places(bins, x, places);
+                count(places, &mut counts, n, copies);
+            }
+        });
         let (first, others) = counts.split_at_mut(row);
         for copy in others.chunks(row) {
             first.iter_mut().zip(copy).for_each(|(a, b)| *a += b);

@@ -4,12 +4,12 @@ mod bins;
 pub(crate) mod count;
 
 use crate::array::{DeviceArray, RawArray};
-use crate::device::Device;
 use crate::element::{DType, Integer, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
 use crate::expr::fuse_somewhere;
-use crate::expr::node::Node;
+use crate::expr::node::Operand;
+use crate::host::source::Elements;
 use crate::layout::count;
 use crate::ops::run;
 use bins::Bins;
@@ -39,11 +39,7 @@ impl<T: Number> Expr<T> {
     /// No bins or more than 2³⁰; a range that is empty or infinite; floats between whose edges there are
     /// less than some dozens of others; mistakes kept in the expression; out of memory.
     pub fn histogram(&self, bins: usize, range: RangeInclusive<T>) -> Result<DeviceArray<u64>> {
-        let op = "histogram";
-        self.node()?;
-        let bins =
-            Bins::even(op, T::DTYPE, bins, range.start().to_scalar(), range.end().to_scalar())?;
-        self.counted(op, &bins)
+        even::<T>(Operand::Node(self.node()?), bins, &range)
     }
 
     /// Counts the elements between given edges: bin `k` holds `edges[k]` and what is above, up to
@@ -61,21 +57,39 @@ impl<T: Number> Expr<T> {
     /// Less than two edges; an edge that is NaN or below the one before it; else as
     /// [`Expr::histogram`].
     pub fn histogram_edges(&self, edges: &[T]) -> Result<DeviceArray<u64>> {
-        let op = "histogram_edges";
-        self.node()?;
-        self.counted(op, &Bins::edges(op, edges)?)
+        given(Operand::Node(self.node()?), edges)
     }
+}
 
-    fn counted(&self, op: &'static str, bins: &Bins) -> Result<DeviceArray<u64>> {
-        let root = self.node()?;
-        count(op, &root.shape)?;
-        let (fused, device) = fuse_somewhere(root)?;
-        device.require(op, T::DTYPE)?;
-        if fused.len() == 0 {
-            return DeviceArray::zeros(&device, bins.len());
-        }
-        run(Count { op, bins, fused: &fused, device: &device }, &device)
+fn even<T: Number>(
+    input: Operand<'_>,
+    bins: usize,
+    range: &RangeInclusive<T>,
+) -> Result<DeviceArray<u64>> {
+    let op = "histogram";
+    let (low, high) = (range.start().to_scalar(), range.end().to_scalar());
+    counted(op, input, &Bins::even(op, T::DTYPE, bins, low, high)?)
+}
+
+fn given<T: Number>(input: Operand<'_>, edges: &[T]) -> Result<DeviceArray<u64>> {
+    let op = "histogram_edges";
+    counted(op, input, &Bins::edges(op, edges)?)
+}
+
+fn counted(op: &'static str, input: Operand<'_>, bins: &Bins) -> Result<DeviceArray<u64>> {
+    let n = count(op, input.shape())?;
+    // Memory of the host is read as it is: small arrays would spend their time on an expression.
+    let in_order = input.in_order_on_host().filter(|x| n > 0 && x.dtype.compute() == x.dtype);
+    if let Some(values) = in_order {
+        let counts = count::on_host(&Elements::Memory(values), n, bins, 1);
+        return DeviceArray::from_slice(values.device(), &counts);
     }
+    let (fused, device) = fuse_somewhere(&input.to_node())?;
+    device.require(op, input.dtype())?;
+    if n == 0 {
+        return DeviceArray::zeros(&device, bins.len());
+    }
+    run(Count { op, bins, fused: &fused, device: &device }, &device)
 }
 
 impl<T: Integer> Expr<T> {
@@ -96,30 +110,14 @@ impl<T: Integer> Expr<T> {
     /// expression; out of memory.
     pub fn bincount(&self, least: usize) -> Result<DeviceArray<u64>> {
         let op = "bincount";
-        let n = self.extent(op, least)?;
-        if count(op, &self.node()?.shape)? == 0 {
-            let device = self.node()?.device.clone().map_or_else(Device::best, Ok)?;
-            return DeviceArray::zeros(&device, n);
-        }
-        self.counted(op, &Bins::index(T::DTYPE, n))
+        let bins = Bins::index(T::DTYPE, self.extent(op, least)?);
+        counted(op, Operand::Node(self.node()?), &bins)
     }
 
     /// How many bins the elements need, `least` or more.
     pub(in crate::ops) fn extent(&self, op: &'static str, least: usize) -> Result<usize> {
-        if least > MOST {
-            return Err(too_many(op, least as u128));
-        }
-        if count(op, &self.node()?.shape)? == 0 {
-            return Ok(least);
-        }
-        // No element is beyond what its type holds.
-        let holds = match T::DTYPE {
-            DType::U8 => 1 << 8,
-            DType::U16 => 1 << 16,
-            _ => usize::MAX,
-        };
-        if least >= holds {
-            return Ok(least);
+        if let Some(known) = known_extent(op, Operand::Node(self.node()?), least)? {
+            return Ok(known);
         }
         if T::DTYPE.is_signed() {
             let first = self.min()?.item()?;
@@ -142,13 +140,26 @@ impl<T: Integer> Expr<T> {
     }
 }
 
+/// How many bins the elements need, where that takes no look at them.
+fn known_extent(op: &'static str, input: Operand<'_>, least: usize) -> Result<Option<usize>> {
+    if least > MOST {
+        return Err(too_many(op, least as u128));
+    }
+    // No element is beyond what its type holds.
+    let holds = match input.dtype() {
+        DType::U8 => 1 << 8,
+        DType::U16 => 1 << 16,
+        _ => usize::MAX,
+    };
+    Ok((least >= holds || count(op, input.shape())? == 0).then_some(least))
+}
+
 /// How often each number below `bins` occurs among keys that are all below it.
 pub(super) fn indexed(op: &'static str, keys: &RawArray, bins: usize) -> Result<DeviceArray<u64>> {
     if bins > MOST {
         return Err(too_many(op, bins as u128));
     }
-    let keys = Expr::<u32>::from_node(Ok(Node::leaf(keys.clone())));
-    keys.counted(op, &Bins::index(DType::U32, bins))
+    counted(op, Operand::Array(keys), &Bins::index(DType::U32, bins))
 }
 
 fn too_many(op: &'static str, bins: u128) -> Error {
@@ -165,7 +176,7 @@ impl<T: Number> DeviceArray<T> {
     /// # Errors
     /// As [`Expr::histogram`].
     pub fn histogram(&self, bins: usize, range: RangeInclusive<T>) -> Result<DeviceArray<u64>> {
-        self.expr().histogram(bins, range)
+        even(Operand::Array(self.raw()?), bins, &range)
     }
 
     /// Counts the elements between given edges; see [`Expr::histogram_edges`].
@@ -173,7 +184,7 @@ impl<T: Number> DeviceArray<T> {
     /// # Errors
     /// As [`Expr::histogram_edges`].
     pub fn histogram_edges(&self, edges: &[T]) -> Result<DeviceArray<u64>> {
-        self.expr().histogram_edges(edges)
+        given(Operand::Array(self.raw()?), edges)
     }
 }
 
@@ -183,6 +194,10 @@ impl<T: Integer> DeviceArray<T> {
     /// # Errors
     /// As [`Expr::bincount`].
     pub fn bincount(&self, least: usize) -> Result<DeviceArray<u64>> {
-        self.expr().bincount(least)
+        let (op, input) = ("bincount", Operand::Array(self.raw()?));
+        match known_extent(op, input, least)? {
+            Some(known) => counted(op, input, &Bins::index(T::DTYPE, known)),
+            None => self.expr().bincount(least),
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{Flags, Join, scan};
 use crate::array::DeviceArray;
 use crate::element::{Element, Number, Scalar};
 use crate::error::{Error, Result};
-use crate::expr::{Expr, IntoExpr};
+use crate::expr::{Expr, Input};
 use crate::group::{Operator, ReduceOp};
 use ndarray::Axis;
 
@@ -24,7 +24,7 @@ use ndarray::Axis;
 #[derive(Clone)]
 #[must_use = "a scan does nothing until a method such as `sum` computes it"]
 pub struct Scan<T> {
-    input: Expr<T>,
+    input: Input<T>,
     axis: Axis,
     exclusive: bool,
     segments: Option<DeviceArray<bool>>,
@@ -50,11 +50,11 @@ impl<T: Element> Scan<T> {
         &self,
         op: &'static str,
         join: &Join,
-        before: Option<Scalar>,
+        before: impl FnOnce() -> Option<Scalar>,
     ) -> Result<DeviceArray<U>> {
         let flags: Flags<'_> = self.segments.as_ref().map(DeviceArray::raw).transpose()?;
-        let before = if self.exclusive { before } else { None };
-        let raw = scan(op, join, self.input.node()?, self.axis.0, flags, before)?;
+        let before = if self.exclusive { before() } else { None };
+        let raw = scan(op, join, self.input.operand()?, self.axis.0, flags, before)?;
         Ok(DeviceArray::from_raw(raw))
     }
 
@@ -95,7 +95,7 @@ impl<T: Element> Scan<T> {
                 return Err(Error::argument("scan", text));
             }
         };
-        self.compute("scan", &Join::Other(operator.combine("scan")?), before)
+        self.compute("scan", &Join::Other(operator.combine("scan")?), || before)
     }
 }
 
@@ -107,8 +107,8 @@ impl<T: Number> Scan<T> {
     /// # Errors
     /// As [`Scan::by`], except for those of operators.
     pub fn sum(&self) -> Result<DeviceArray<T::Sum>> {
-        let before = ReduceOp::Sum.identity::<T::Sum>();
-        self.compute("cumsum", &Join::Sum, Some(before.to_scalar()))
+        let before = || Some(ReduceOp::Sum.identity::<T::Sum>().to_scalar());
+        self.compute("cumsum", &Join::Sum, before)
     }
 
     /// Products. Integers are multiplied in 64 bits and wrap.
@@ -116,8 +116,8 @@ impl<T: Number> Scan<T> {
     /// # Errors
     /// As [`Scan::sum`].
     pub fn prod(&self) -> Result<DeviceArray<T::Sum>> {
-        let before = ReduceOp::Product.identity::<T::Sum>();
-        self.compute("cumprod", &Join::Prod, Some(before.to_scalar()))
+        let before = || Some(ReduceOp::Product.identity::<T::Sum>().to_scalar());
+        self.compute("cumprod", &Join::Prod, before)
     }
 
     /// The least elements so far; NaN from the first NaN on.
@@ -125,8 +125,8 @@ impl<T: Number> Scan<T> {
     /// # Errors
     /// As [`Scan::sum`].
     pub fn min(&self) -> Result<DeviceArray<T>> {
-        let before = ReduceOp::Min.identity::<T>();
-        self.compute("cummin", &Join::Min, Some(before.to_scalar()))
+        let before = || Some(ReduceOp::Min.identity::<T>().to_scalar());
+        self.compute("cummin", &Join::Min, before)
     }
 
     /// The greatest elements so far; NaN from the first NaN on.
@@ -134,19 +134,20 @@ impl<T: Number> Scan<T> {
     /// # Errors
     /// As [`Scan::sum`].
     pub fn max(&self) -> Result<DeviceArray<T>> {
-        let before = ReduceOp::Max.identity::<T>();
-        self.compute("cummax", &Join::Max, Some(before.to_scalar()))
+        let before = || Some(ReduceOp::Max.identity::<T>().to_scalar());
+        self.compute("cummax", &Join::Max, before)
     }
 }
 
 /// Scans of arrays and of expressions.
 macro_rules! scans {
-    ($($of:ident)*) => {$(
+    ($($of:ident $input:ident)*) => {$(
         impl<T: Element> $of<T> {
             /// A scan along an axis: running sums and the like, also exclusive or in segments. See
             /// [`Scan`].
             pub fn scan(&self, axis: Axis) -> Scan<T> {
-                Scan { input: self.into_expr(), axis, exclusive: false, segments: None }
+                let input = Input::$input(self.clone());
+                Scan { input, axis, exclusive: false, segments: None }
             }
         }
 
@@ -185,4 +186,4 @@ macro_rules! scans {
         }
     )*};
 }
-scans!(DeviceArray Expr);
+scans!(DeviceArray Array Expr Expr);

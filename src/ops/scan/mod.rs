@@ -15,9 +15,10 @@ use crate::element::{DType, Scalar, with_bits, with_compute};
 use crate::error::{Error, Result};
 use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
-use crate::expr::node::Node;
+use crate::expr::node::{Node, Operand};
 use crate::host::eval::{Evaluator, SharedOut};
-use crate::host::scan::{self as host, Block, FloatSum, Joiner, Pieces, Plain};
+use crate::host::scan::{self as host, Block, FloatSum, IntegerSum, Joiner, Plain};
+use crate::host::source::{Elements, Source};
 use crate::host::{maximum, minimum};
 use crate::layout::{Dims, Layout, check_axis, count};
 #[cfg(feature = "opencl")]
@@ -56,24 +57,37 @@ pub(crate) type Flags<'a> = Option<&'a RawArray>;
 pub(crate) fn scan(
     op: &'static str,
     join: &Join,
-    root: &Arc<Node>,
+    input: Operand<'_>,
     axis: usize,
     flags: Flags<'_>,
     before: Option<Scalar>,
 ) -> Result<RawArray> {
-    check_axis(op, Axis(axis), &root.shape)?;
-    count(op, &root.shape)?;
-    let dtype = join.result(root.dtype);
-    let root = Node::cast(root.clone(), dtype);
-    let (fused, device) = fuse_somewhere(&root)?;
-    let flags = flags.map(|flags| marks(op, flags, &fused.shape, &device)).transpose()?;
-    let layout = Layout::contiguous(&fused.shape);
+    let shape = input.shape();
+    check_axis(op, Axis(axis), shape)?;
+    count(op, shape)?;
+    let dtype = join.result(input.dtype());
     let length = |axes: &[usize]| axes.iter().product::<usize>();
     let block = Block {
-        outer: length(&fused.shape[..axis]),
-        len: fused.shape[axis],
-        inner: length(&fused.shape[axis + 1..]),
+        outer: length(&shape[..axis]),
+        len: shape[axis],
+        inner: length(&shape[axis + 1..]),
     };
+    let layout = Layout::contiguous(shape);
+    // Memory of the host is read as it is: small arrays would spend their time on an expression.
+    if let Some(values) = in_order(input, join, dtype) {
+        let device = values.device();
+        let flags = flags.map(|flags| marks(op, flags, shape, device)).transpose()?;
+        let mut out = RawArray::alloc(op, device, &layout, dtype)?;
+        if let Some(memory) = out.host_mut() {
+            let (flags, out) = (flags.as_ref(), SharedOut(memory.ptr_mut()));
+            let scan = OnHost { join, block, flags, before, out, dtype, weight: 1 };
+            scan.elements(&Elements::Memory(values));
+        }
+        return Ok(RawArray { buffer: Arc::new(out), layout, dtype });
+    }
+    let root = Node::cast(input.to_node(), dtype);
+    let (fused, device) = fuse_somewhere(&root)?;
+    let flags = flags.map(|flags| marks(op, flags, &fused.shape, &device)).transpose()?;
     let mut out = RawArray::alloc(op, &device, &layout, dtype)?;
     if layout.len() > 0 {
         let (fused, flags) = (&fused, flags.as_ref());
@@ -83,6 +97,15 @@ pub(crate) fn scan(
         )?;
     }
     Ok(RawArray { buffer: Arc::new(out), layout, dtype })
+}
+
+/// An array of the host in row-major order whose elements are joined as they are, or after an extension that the
+/// loops make.
+fn in_order<'a>(input: Operand<'a>, join: &Join, dtype: DType) -> Option<&'a RawArray> {
+    let array = input.in_order_on_host()?;
+    let extended = matches!(array.dtype, DType::I32 | DType::U32) && matches!(join, Join::Sum);
+    let fits = dtype == array.dtype && dtype.compute() == dtype || extended;
+    (fits && !matches!(join, Join::Other(_))).then_some(array)
 }
 
 /// Flags in row-major order.
@@ -117,63 +140,92 @@ impl Scanning<'_> {
     fn order(&self) -> Dims {
         (0..self.fused.shape.len()).collect()
     }
+}
 
-    fn on_host<T, J>(
-        &self,
-        joiner: &J,
-        load: impl Fn(usize, usize, Pieces<'_, T>) + Sync,
-        out: SharedOut,
-    ) where
+/// A scan on the host, but for where elements come from.
+struct OnHost<'a> {
+    join: &'a Join,
+    block: Block,
+    flags: Flags<'a>,
+    before: Option<Scalar>,
+    out: SharedOut,
+    /// Of the result.
+    dtype: DType,
+    weight: usize,
+}
+
+impl OnHost<'_> {
+    fn run<T, I, J>(&self, joiner: &J, source: Source<'_, I>)
+    where
         T: Copy + Default + Send + Sync,
-        J: Joiner<T>,
+        I: Copy + Into<T> + Send + Sync,
+        J: Joiner<T, I>,
     {
+        let &OnHost { block, out, dtype, weight, .. } = self;
+        // Half floats are computed in another type.
+        let half = size_of::<T>() != dtype.size();
         let identity = self.before.map(|v| {
-            let bytes =
-                bytes(v, if size_of::<T>() == self.dtype.size() { self.dtype } else { DType::F32 });
+            let bytes = bytes(v, if half { DType::F32 } else { dtype });
             // SAFETY: eight bytes, of which the first are a `T`: a number of the type of elements or,
             // for half floats, that which they are computed in.
             unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
         });
         // SAFETY: one byte an element.
         let flags = self.flags.map(|flags| unsafe { flags.host_values::<u8>() });
-        let block = self.block;
-        let weight = match self.join {
-            // A call through a pointer for every element.
-            Join::Other(_) => 8,
-            _ => self.fused.weight(),
-        };
-        match self.dtype {
-            DType::F16 | DType::BF16 if size_of::<T>() == 4 => {
-                let half = self.dtype;
-                let store = |start: usize, values: &[T]| {
-                    for (k, v) in values.iter().enumerate() {
-                        // SAFETY: `T` is the compute type of half floats; each place is inside the
-                        // result and stored once.
-                        unsafe {
-                            let v = (&raw const *v).cast::<f32>().read();
-                            let at = (start + k) as isize;
-                            match half {
-                                DType::F16 => out.at::<f16>(at).write(f16::from_f32(v)),
-                                _ => out.at::<bf16>(at).write(bf16::from_f32(v)),
-                            }
-                        }
+        let store = |start: usize, values: &[T]| {
+            for (k, v) in values.iter().enumerate() {
+                // SAFETY: `T` is the compute type of half floats; each place is inside the
+                // result and stored once.
+                unsafe {
+                    let v = (&raw const *v).cast::<f32>().read();
+                    let at = (start + k) as isize;
+                    match dtype {
+                        DType::F16 => out.at::<f16>(at).write(f16::from_f32(v)),
+                        _ => out.at::<bf16>(at).write(bf16::from_f32(v)),
                     }
-                };
-                let direct = None;
-                host::Scan { joiner, block, load, flags, identity, store, direct, weight }.run();
+                }
             }
-            _ => {
-                // SAFETY: the result has a place for each element, and only this writes it.
-                let store = unsafe { host::storer::<T>(out) };
-                let direct = Some(out);
-                host::Scan { joiner, block, load, flags, identity, store, direct, weight }.run();
-            }
+        };
+        let store: Option<host::Store<'_, T>> = if half { Some(&store) } else { None };
+        host::Scan { joiner, block, source, flags, identity, out, store, weight }.run();
+    }
+
+    /// By one of the operators that are no users'.
+    fn elements(&self, source: &Elements<'_>) {
+        macro_rules! plain {
+            ($T:ty, $f:expr) => {
+                plain!($T, $f, true)
+            };
+            ($T:ty, $f:expr, $exact:literal) => {
+                self.run(&Plain::<_, $exact, true>($f), source.of::<$T>())
+            };
+        }
+        match (self.join, self.dtype) {
+            (Join::Sum, DType::F64) => self.run(&FloatSum, source.of::<f64>()),
+            (Join::Sum, DType::I64) => match source.dtype() {
+                DType::I32 => self.run::<i64, _, _>(&IntegerSum, source.of::<i32>()),
+                _ => self.run::<i64, _, _>(&IntegerSum, source.of::<i64>()),
+            },
+            (Join::Sum, DType::U64) => match source.dtype() {
+                DType::U32 => self.run::<u64, _, _>(&IntegerSum, source.of::<u32>()),
+                _ => self.run::<u64, _, _>(&IntegerSum, source.of::<u64>()),
+            },
+            (Join::Sum, _) => self.run(&FloatSum, source.of::<f32>()),
+            (Join::Prod, DType::F64) => plain!(f64, |a, b| a * b, false),
+            (Join::Prod, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_mul(b)),
+            (Join::Prod, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_mul(b)),
+            (Join::Prod, _) => plain!(f32, |a, b| a * b, false),
+            (Join::Min, DType::F64) => plain!(f64, minimum),
+            (Join::Min, dtype) if dtype.is_float() => plain!(f32, minimum),
+            (Join::Min, dtype) => with_compute!(dtype, T => plain!(T, minimum)),
+            (_, DType::F64) => plain!(f64, maximum),
+            (_, dtype) if dtype.is_float() => plain!(f32, maximum),
+            (_, dtype) => with_compute!(dtype, T => plain!(T, maximum)),
         }
     }
 
-    /// Any operator, over elements as they are stored.
-    fn by_user(&self, combine: &Combine, out: SharedOut) -> Result<()> {
-        let values = copy::contiguous(&map::eval(self.root)?)?;
+    /// By any operator, over elements as they are stored, in row-major order.
+    fn by_user(&self, combine: &Combine, values: &RawArray) {
         with_bits!(self.dtype, T => {
             let join = |a: T, b: T| {
                 let mut v: T = 0;
@@ -183,10 +235,8 @@ impl Scanning<'_> {
             };
             // SAFETY: bits of this size.
             let x = unsafe { values.host_values::<T>() };
-            let load = |start: usize, n: usize, f: Pieces<'_, T>| f(&x[start..][..n]);
-            self.on_host::<T, _>(&Plain::<_, false>(join), load, out);
+            self.run(&Plain::<_, false, false>(join), Source::Memory(x));
         });
-        Ok(())
     }
 }
 
@@ -220,38 +270,20 @@ impl Op for Scanning<'_> {
     }
 
     fn host(self) -> Result<()> {
-        let Some(block) = self.out.host_mut() else { return Ok(()) };
-        let out = SharedOut(block.ptr_mut());
-        if let Join::Other(combine) = self.join {
-            return self.by_user(combine, out);
+        let order = self.order();
+        let Scanning { join, block, flags, before, dtype, .. } = self;
+        let Some(memory) = self.out.host_mut() else { return Ok(()) };
+        let out = SharedOut(memory.ptr_mut());
+        if let Join::Other(combine) = join {
+            // A call through a pointer for every element.
+            let scan = OnHost { join, block, flags, before, out, dtype, weight: 8 };
+            scan.by_user(combine, &copy::contiguous(&map::eval(self.root)?)?);
+            return Ok(());
         }
-        let nest = self.fused.nest(&self.order(), None);
-        let eval = Evaluator::new(self.fused, &nest);
-        macro_rules! plain {
-            ($T:ty, $f:expr) => {
-                plain!($T, $f, false)
-            };
-            ($T:ty, $f:expr, $slow:literal) => {
-                self.on_host::<$T, _>(&Plain::<_, $slow>($f), host::loader(&eval), out)
-            };
-        }
-        match (self.join, self.dtype) {
-            (Join::Sum, DType::F64) => self.on_host::<f64, _>(&FloatSum, host::loader(&eval), out),
-            (Join::Sum, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_add(b)),
-            (Join::Sum, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_add(b)),
-            (Join::Sum, _) => self.on_host::<f32, _>(&FloatSum, host::loader(&eval), out),
-            (Join::Prod, DType::F64) => plain!(f64, |a, b| a * b, true),
-            (Join::Prod, DType::I64) => plain!(i64, |a: i64, b| a.wrapping_mul(b), true),
-            (Join::Prod, DType::U64) => plain!(u64, |a: u64, b| a.wrapping_mul(b), true),
-            (Join::Prod, _) => plain!(f32, |a, b| a * b, true),
-            // NaN makes a step of floats longer than an addition.
-            (Join::Min, DType::F64) => plain!(f64, minimum, true),
-            (Join::Min, dtype) if dtype.is_float() => plain!(f32, minimum, true),
-            (Join::Min, dtype) => with_compute!(dtype, T => plain!(T, minimum)),
-            (_, DType::F64) => plain!(f64, maximum, true),
-            (_, dtype) if dtype.is_float() => plain!(f32, maximum, true),
-            (_, dtype) => with_compute!(dtype, T => plain!(T, maximum)),
-        }
+        let weight = self.fused.weight();
+        let scan = OnHost { join, block, flags, before, out, dtype, weight };
+        let nest = self.fused.nest(&order, None);
+        scan.elements(&Elements::Computed(&Evaluator::new(self.fused, &nest), dtype));
         Ok(())
     }
 

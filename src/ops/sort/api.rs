@@ -5,7 +5,7 @@ use super::{keys, pairs};
 use crate::array::{DeviceArray, RawArray};
 use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
-use crate::expr::Expr;
+use crate::expr::{Expr, Input};
 use crate::layout::{check_axis, count};
 use crate::ops::sorted::order;
 use crate::ops::{copy, map};
@@ -28,7 +28,7 @@ use ndarray::Axis;
 #[derive(Clone)]
 #[must_use = "a sort does nothing until a method such as `values` computes it"]
 pub struct Sort<T> {
-    input: Expr<T>,
+    input: Input<T>,
     axis: Axis,
     descending: bool,
 }
@@ -42,11 +42,15 @@ impl<T: Element> Sort<T> {
 
     /// The input in row-major order with the axis last, and where that axis was.
     fn rows(&self, op: &'static str) -> Result<RawArray> {
-        let node = self.input.node()?;
-        let rank = node.shape.len();
-        check_axis(op, self.axis, &node.shape)?;
-        count(op, &node.shape)?;
-        let x = DeviceArray::<T>::from_raw(map::array(node)?);
+        let input = self.input.operand()?;
+        let rank = input.shape().len();
+        check_axis(op, self.axis, input.shape())?;
+        count(op, input.shape())?;
+        let x = map::array(input)?;
+        if self.axis.0 + 1 == rank {
+            return copy::contiguous(&x);
+        }
+        let x = DeviceArray::<T>::from_raw(x);
         copy::contiguous(x.permute(&self.order(rank, false))?.raw()?)
     }
 
@@ -63,7 +67,8 @@ impl<T: Element> Sort<T> {
 
     fn back<U: Element>(&self, raw: RawArray) -> Result<DeviceArray<U>> {
         let rank = raw.layout.shape.len();
-        DeviceArray::from_raw(raw).permute(&self.order(rank, true))
+        let raw = DeviceArray::from_raw(raw);
+        if self.axis.0 + 1 == rank { Ok(raw) } else { raw.permute(&self.order(rank, true)) }
     }
 
     /// The values in order.
@@ -105,7 +110,7 @@ impl<T: Element> Sort<T> {
     /// # Errors
     /// As [`Sort::values`].
     pub fn is_sorted(&self) -> Result<bool> {
-        let array = map::array(self.input.node()?)?;
+        let array = map::array(self.input.operand()?)?;
         order::holds("is_sorted", &array, self.axis, self.descending)
     }
 
@@ -151,7 +156,7 @@ impl<T: Element> Sort<T> {
     ) -> Result<(DeviceArray<T>, DeviceArray<P>)> {
         let op = "sort";
         let rows = self.rows(op)?;
-        let shape = self.input.shape()?;
+        let shape = self.input.operand()?.shape();
         if payload.shape() != shape {
             return Err(Error::shape(
                 op,
@@ -171,13 +176,12 @@ impl<T: Element> Sort<T> {
 
 /// Sorts of arrays and of expressions.
 macro_rules! sorts {
-    ($($of:ident)*) => {$(
+    ($($of:ident $input:ident)*) => {$(
         impl<T: Element> $of<T> {
             /// A sort along an axis: ascending or descending, values, indices or both, with a payload.
             /// See [`Sort`].
             pub fn sorted(&self, axis: Axis) -> Sort<T> {
-                use crate::expr::IntoExpr;
-                Sort { input: self.into_expr(), axis, descending: false }
+                Sort { input: Input::$input(self.clone()), axis, descending: false }
             }
 
             /// The values in ascending order along an axis, NaNs last. See [`Sort`].
@@ -228,4 +232,4 @@ macro_rules! sorts {
         }
     )*};
 }
-sorts!(DeviceArray Expr);
+sorts!(DeviceArray Array Expr Expr);

@@ -6,7 +6,7 @@ use crate::backend::Buffer;
 use crate::device::DeviceKind;
 use crate::element::DType;
 use crate::error::Result;
-use crate::expr::node::Node;
+use crate::expr::node::Operand;
 use crate::layout::Layout;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Point, codegen};
@@ -227,7 +227,7 @@ impl Passes<'_> {
         unsafe { launch.run([tasks, 1, 1], [shape.group, 1, 1])? };
         let counts = RawArray { buffer: Arc::new(counts), layout, dtype: DType::U64 };
         let zero = Some(crate::element::Scalar::U64(0));
-        let starts = scan::scan(op, &Join::Sum, &Node::leaf(counts), 1, None, zero)?;
+        let starts = scan::scan(op, &Join::Sum, Operand::Array(&counts), 1, None, zero)?;
         let mut launch = Launch::new(device, program, op, "sort_scatter")?;
         turn.bind_out(&mut launch)?;
         launch.input(&starts.buffer)?;

@@ -7,7 +7,7 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Scalar};
 use crate::error::Result;
-use crate::expr::node::Node;
+use crate::expr::node::Operand;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Point, Verdict, codegen};
 use crate::ops::scan::{self, Join};
@@ -115,8 +115,8 @@ pub(super) fn launch(
     let groups = (device.info.compute_units * COUNTING).min(n.div_ceil(group * 4));
     // SAFETY: the arguments follow the kernel's parameters; there are 256 counts for each digit.
     unsafe { launch.run([groups, 1, 1], [group, 1, 1])? };
-    let leaf = Node::leaf(counts.raw()?.clone());
-    let starts = scan::scan(op, &Join::Sum, &leaf, 1, None, Some(Scalar::U64(0)))?;
+    let counts = Operand::Array(counts.raw()?);
+    let starts = scan::scan(op, &Join::Sum, counts, 1, None, Some(Scalar::U64(0)))?;
 
     let turns = Turns::new(&sorting, passes)?;
     for pass in 0..passes {
