@@ -1,5 +1,5 @@
-//! Radix sort on the host, stable: least significant digit first, in parallel where rows are long; short rows by
-//! their highest digits and insertion.
+//! Radix sort on the host, stable: by digits from the lowest that matters on, in parallel where rows are long, then by
+//! insertion.
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +25,9 @@ const CLOSE: usize = 24;
 
 /// Keys from which threads share a row: each pass wakes them twice, which takes tens of microseconds.
 const SHARED_ABOVE: usize = 2 * AWAKE;
+
+/// Keys of a long row that are looked at to know its digits.
+const SAMPLE: usize = 8192;
 
 /// An unsigned integer that keys are sorted by.
 pub(crate) trait Key:
@@ -211,21 +214,105 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
     let mut other_loads = vec![P::default(); n];
     // A single thread counts all digits at once.
     let known = (threads == 1).then(|| counts(keys));
-    let mut swapped = false;
-    for shift in (0..K::SIZE * 8).step_by(BITS) {
-        let from_to = match swapped {
-            false => ((&*keys, &*loads), (&mut other_keys[..], &mut other_loads[..])),
-            true => ((&other_keys[..], &other_loads[..]), (&mut *keys, &mut *loads)),
-        };
-        swapped ^= match &known {
-            Some(known) => pass(from_to, shift, &known[shift / BITS]),
-            None => shared_pass(from_to, shift, threads),
-        };
+    let lowest = match &known {
+        Some(known) => lowest_pass(known, n),
+        None => {
+            let sample: Vec<K> = keys.iter().step_by(n / SAMPLE).copied().collect();
+            lowest_pass(&counts(&sample), n)
+        }
+    };
+    let mut passes = |keys: &mut [K], loads: &mut [P], lowest: usize| {
+        let mut swapped = false;
+        for number in lowest..K::SIZE {
+            let from_to = match swapped {
+                false => ((&*keys, &*loads), (&mut other_keys[..], &mut other_loads[..])),
+                true => ((&other_keys[..], &other_loads[..]), (&mut *keys, &mut *loads)),
+            };
+            swapped ^= match &known {
+                Some(known) => pass(from_to, number * BITS, &known[number]),
+                None => shared_pass(from_to, number * BITS, threads),
+            };
+        }
+        if swapped {
+            keys.copy_from_slice(&other_keys);
+            loads.copy_from_slice(&other_loads);
+        }
+    };
+    passes(keys, loads, lowest);
+    // Keys whose digits hang together may be far from their order still, and are in a stable one.
+    if lowest > 0 && !settle_parts(keys, loads, lowest * BITS, threads) {
+        passes(keys, loads, 0);
     }
-    if swapped {
-        keys.copy_from_slice(&other_keys);
-        loads.copy_from_slice(&other_loads);
+}
+
+/// The first pass that is needed before insertion moves few keys, one in sixteen: with which odds two keys agree in a
+/// digit is known, and as if digits had nothing to do with each other.
+fn lowest_pass(counts: &[[usize; DIGITS]], n: usize) -> usize {
+    let mut pairs = n as f64;
+    for (number, counts) in counts.iter().enumerate().rev() {
+        let keys = counts.iter().sum::<usize>() as f64;
+        pairs *= counts.iter().map(|&c| c as f64 * c.saturating_sub(1) as f64).sum::<f64>()
+            / (keys * (keys - 1.0));
+        if pairs <= 0.25 {
+            return number;
+        }
     }
+    0
+}
+
+/// Puts keys in order that are sorted from bit `shift` on, in parts that differ there; `false` where that takes many
+/// steps.
+fn settle_parts<K: Key, P: Copy + Send + Sync>(
+    keys: &mut [K],
+    loads: &mut [P],
+    shift: usize,
+    threads: usize,
+) -> bool {
+    let n = keys.len();
+    let mut bounds = vec![0];
+    for t in 1..threads {
+        let first = (t * n / threads).max(bounds[t - 1]).max(1);
+        let differs = |&i: &usize| (keys[i] ^ keys[i - 1]).width() > shift;
+        bounds.push((first..n).find(differs).unwrap_or(n));
+    }
+    bounds.push(n);
+    if threads == 1 {
+        return settle(keys, loads);
+    }
+    let (keys, loads) = (SharedOut(keys.as_mut_ptr().cast()), SharedOut(loads.as_mut_ptr().cast()));
+    let part = |t: usize| {
+        let (from, n) = (bounds[t] as isize, bounds[t + 1] - bounds[t]);
+        // SAFETY: part `t`, which is in this task alone.
+        unsafe {
+            settle(
+                std::slice::from_raw_parts_mut(keys.at::<K>(from), n),
+                std::slice::from_raw_parts_mut(loads.at::<P>(from), n),
+            )
+        }
+    };
+    map_tasks(threads, &part).into_iter().all(|settled| settled)
+}
+
+/// Insertion; `false` where that takes many steps.
+fn settle<K: Key, P: Copy>(keys: &mut [K], loads: &mut [P]) -> bool {
+    let mut steps = 8 * keys.len();
+    for i in 1..keys.len() {
+        let (key, load) = (keys[i], loads[i]);
+        if keys[i - 1] <= key {
+            continue;
+        }
+        let mut at = i;
+        while at > 0 && keys[at - 1] > key {
+            (keys[at], loads[at]) = (keys[at - 1], loads[at - 1]);
+            at -= 1;
+        }
+        (keys[at], loads[at]) = (key, load);
+        steps = steps.saturating_sub(i - at);
+        if steps == 0 {
+            return false;
+        }
+    }
+    true
 }
 
 /// How many keys have each digit, for all digits in one pass: moving keys does not change it.
@@ -262,20 +349,9 @@ fn short<K: Key, P: Copy + Default>(keys: &mut [K], loads: &mut [P]) {
             scatter_all((&near, &loads_near), &counts, (keys, loads), high);
         }
     }
-    // Steps before a comparing sort is as fast, which finds most in order as well.
-    let mut steps = 8 * keys.len();
-    for i in 1..keys.len() {
-        let (key, load) = (keys[i], loads[i]);
-        let mut at = i;
-        while at > 0 && keys[at - 1] > key {
-            (keys[at], loads[at]) = (keys[at - 1], loads[at - 1]);
-            at -= 1;
-        }
-        (keys[at], loads[at]) = (key, load);
-        steps = steps.saturating_sub(i - at);
-        if steps == 0 {
-            return few(keys, loads);
-        }
+    if !settle(keys, loads) {
+        // A comparing sort finds most in order as well.
+        few(keys, loads);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::fuse_somewhere;
 use crate::expr::fused::Fused;
-use crate::expr::node::{Node, Operand};
+use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
 use crate::host::{AWAKE, for_tasks, map_tasks, run_tasks};
@@ -16,6 +16,7 @@ use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
     device::DeviceKind,
+    expr::node::Operand,
     layout::Dims,
     opencl::{ClDevice, Launch, Point, codegen, program::Program},
     ops::scan,
