@@ -106,7 +106,7 @@ fn every_way_is_the_stable_order() {
 #[test]
 fn digits_that_hang_together() {
     let bits = |i: u64| i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    let key = |i: u64| (bits(i) >> 56) * 0x0101_0101 << 32 | bits(i + 7) >> 32;
+    let key = |i: u64| (((bits(i) >> 56) * 0x0101_0101) << 32) | (bits(i + 7) >> 32);
     for n in [40_000, SHARED_ABOVE as u64 + 9] {
         let keys: Vec<u64> = (0..n).map(key).collect();
         let short: Vec<u32> = keys.iter().map(|&k| (k >> 16) as u32).collect();
