@@ -89,6 +89,17 @@ impl Table {
             words.iter().map(|&x| (sum += u64::from(x), sum).1).collect::<Vec<u64>>()
         };
         self.row("cumsum u32", running, || w.cumsum(Axis(0)));
+        let starts: Vec<bool> = (0..n).map(|i| value(i, 5) > 0.98).collect();
+        let s = on(&device, &starts);
+        let in_segments = || {
+            let mut sum = 0.0;
+            let add = |(x, &start): (&f32, _)| {
+                sum = if start { *x } else { sum + x };
+                sum
+            };
+            eighths.iter().zip(&starts).map(add).collect::<Vec<f32>>()
+        };
+        self.row("cumsum in segments", in_segments, || x.scan(Axis(0)).segments(&s).sum());
         let side = n.isqrt();
         let matrix = Array2::from_shape_vec((side, side), eighths[..side * side].to_vec()).unwrap();
         let square = DeviceArray::from_ndarray(&device, &matrix).unwrap();

@@ -205,11 +205,11 @@ where
         let Some(flags) = self.flags else { return self.stretch(xs, out, before, more) };
         let flags = &flags[start..][..xs.len()];
         let mut from = 0;
-        for (k, _) in flags.iter().enumerate().filter(|(_, flag)| **flag != 0) {
+        each_head(flags, |k| {
             self.stretch(&xs[from..k], &mut out[from..k], before, false);
             *before = Before::tile(None);
             from = k;
-        }
+        });
         self.stretch(&xs[from..], &mut out[from..], before, more);
     }
 
@@ -258,9 +258,7 @@ where
         xs.copy_within(..n - 1, 1);
         xs[0] = carry.map_or(identity, |carry| self.joiner.whole(carry));
         if let Some(flags) = self.flags {
-            for (x, _) in xs.iter_mut().zip(&flags[start..]).filter(|(_, flag)| **flag != 0) {
-                *x = identity;
-            }
+            each_head(&flags[start..][..n], |k| xs[k] = identity);
         }
     }
 
@@ -311,5 +309,16 @@ where
         };
         let threads = rayon::current_num_threads().min(tiles);
         each_task(threads, 1, &work);
+    }
+}
+
+/// Calls `f` with the place of every flag that is set, in order. Most are not.
+fn each_head(flags: &[u8], mut f: impl FnMut(usize)) {
+    const SOME: usize = 64;
+    for (k, flags) in flags.chunks(SOME).enumerate() {
+        if flags.iter().fold(0, |any, flag| any | flag) != 0 {
+            let heads = flags.iter().enumerate().filter(|(_, flag)| **flag != 0);
+            heads.for_each(|(i, _)| f(k * SOME + i));
+        }
     }
 }

@@ -27,6 +27,11 @@ pub(crate) fn contiguous(array: &RawArray) -> Result<RawArray> {
     if array.layout.is_contiguous() { Ok(array.clone()) } else { contiguous_copy(array) }
 }
 
+/// The same of an array that nobody else needs.
+pub(crate) fn into_contiguous(array: RawArray) -> Result<RawArray> {
+    if array.layout.is_contiguous() { Ok(array) } else { contiguous_copy(&array) }
+}
+
 /// A copy in row-major order.
 pub(crate) fn contiguous_copy(array: &RawArray) -> Result<RawArray> {
     let device = array.device().clone();

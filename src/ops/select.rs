@@ -6,8 +6,6 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expr::fuse_somewhere;
-use crate::expr::fused::Fused;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
@@ -16,7 +14,7 @@ use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
     device::DeviceKind,
-    expr::node::Operand,
+    expr::{fuse_somewhere, node::Operand},
     layout::Dims,
     opencl::{ClDevice, Launch, Point, codegen, program::Program},
     ops::scan,
@@ -65,7 +63,7 @@ impl<'a> What<'a> {
 /// A vector of what the mask keeps, and how many that are. Waits for the number.
 fn select(op: &'static str, mask: &Arc<Node>, what: What<'_>) -> Result<(RawArray, usize)> {
     let n = count(op, &mask.shape)?;
-    let (fused, device) = fuse_somewhere(mask)?;
+    let device = mask.device.clone().map_or_else(Device::best, Ok)?;
     if let Some(values) = what.values() {
         values.device().require_same(op, "the values live", &device, "the mask")?;
     }
@@ -73,7 +71,7 @@ fn select(op: &'static str, mask: &Arc<Node>, what: What<'_>) -> Result<(RawArra
     let mut out = RawArray::alloc(op, &device, &empty, what.dtype())?;
     let kept = match n {
         0 => 0,
-        _ => run(Select { op, mask, fused: &fused, n, what, out: &mut out }, &device)?,
+        _ => run(Select { op, mask, n, what, out: &mut out }, &device)?,
     };
     let len = if matches!(what, What::All(_)) { n } else { kept };
     let layout = Layout::contiguous(&[len]);
@@ -83,7 +81,6 @@ fn select(op: &'static str, mask: &Arc<Node>, what: What<'_>) -> Result<(RawArra
 struct Select<'a> {
     op: &'static str,
     mask: &'a Arc<Node>,
-    fused: &'a Fused,
     n: usize,
     what: What<'a>,
     /// Made here, when the number of elements is known.
@@ -122,7 +119,7 @@ impl Select<'_> {
             // Every element is written behind those that are kept and stays if it is one: no jump depends
             // on a flag.
             let mut kept = [V::default(); BLOCK + 1];
-            let mut others = [V::default(); BLOCK + 1];
+            let mut others = vec![V::default(); if all { BLOCK + 1 } else { 0 }];
             for (b, flags) in flags.chunks(BLOCK).enumerate() {
                 let first = from + b * BLOCK;
                 let (mut n, mut m) = (0, 0);
@@ -159,12 +156,13 @@ impl Select<'_> {
 impl Op for Select<'_> {
     type Output = usize;
 
-    fn check(&self, device: &Device) -> Result<()> {
-        self.fused.check(self.op, device)
+    fn check(&self, _: &Device) -> Result<()> {
+        // The mask is checked where it is computed.
+        Ok(())
     }
 
     fn host(mut self) -> Result<usize> {
-        let mask = copy::contiguous(&map::array(self.mask)?)?;
+        let mask = copy::into_contiguous(map::array(self.mask)?)?;
         // SAFETY: a byte an element.
         let flags = unsafe { mask.host_values::<u8>() };
         let of = |k: usize| {
@@ -178,7 +176,8 @@ impl Op for Select<'_> {
             true => (0..self.n.div_ceil(PART)).map(of).collect(),
             false => map_tasks(self.n.div_ceil(PART), &of),
         };
-        let mut starts = vec![0];
+        let mut starts = Vec::with_capacity(counts.len() + 1);
+        starts.push(0);
         let mut sum = 0;
         for count in counts {
             sum += count;
@@ -202,11 +201,13 @@ impl Op for Select<'_> {
     #[cfg(feature = "opencl")]
     fn opencl(mut self, device: &ClDevice) -> Result<usize> {
         let shape = Shape::of(device);
-        let order: Dims = (0..self.fused.shape.len()).collect();
-        let nest = self.fused.nest(&order, None);
+        let (fused, _) = fuse_somewhere(self.mask)?;
+        fused.check(self.op, &self.out.device)?;
+        let order: Dims = (0..fused.shape.len()).collect();
+        let nest = fused.nest(&order, None);
         let vector_bytes = if shape.group > 1 { VECTOR_BYTES } else { 0 };
         let point = Point { vector_bytes, group: shape.group, ..device.point };
-        let mut input = codegen::Input::new(self.fused, &nest, point);
+        let mut input = codegen::Input::new(&fused, &nest, point);
         let values_at = self.what.values().map_or(0, |values| values.layout.offset);
         input.wide |= self.n + values_at > i32::MAX as usize / 2;
         let program = self.program(device, &input, shape)?;

@@ -48,7 +48,7 @@ impl<T: Element> Sort<T> {
         count(op, input.shape())?;
         let x = map::array(input)?;
         if self.axis.0 + 1 == rank {
-            return copy::contiguous(&x);
+            return copy::into_contiguous(x);
         }
         let x = DeviceArray::<T>::from_raw(x);
         copy::contiguous(x.permute(&self.order(rank, false))?.raw()?)

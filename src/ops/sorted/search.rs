@@ -61,7 +61,7 @@ impl<T: Element> DeviceArray<T> {
 /// An expression's elements without gaps on a device.
 fn placed<T: Element>(op: &'static str, values: &Expr<T>, device: &Device) -> Result<RawArray> {
     let node = values.node()?;
-    copy::contiguous(&map::array(&map::as_shape(node, op, &node.shape, device)?)?)
+    copy::into_contiguous(map::array(&map::as_shape(node, op, &node.shape, device)?)?)
 }
 
 /// How many of the keys of a sorted vector lie before each value; both have no gaps. With `wide`
