@@ -37,6 +37,18 @@ void map(__global clan_out_t* out, const clan_ix n CLAN_OUT_PARAMS CLAN_PARAMS) 
     for (clan_ix i = from; i < n && i < from + CLAN_VEC; i++) CLAN_PUT(out, oo + i, clan_at(i CLAN_ARGS));
   }
 }
+#elif defined(CLAN_ROW)
+// Lone work-items of a CPU: whole rows of CLAN_ROW elements, whose coordinates on other axes are found once a row.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void map(__global clan_out_t* out, const clan_ix n CLAN_OUT_PARAMS CLAN_PARAMS) {
+  const clan_ix rows = n / CLAN_ROW;
+  const clan_ix each = (rows + get_num_groups(0) - 1) / get_num_groups(0);
+  const clan_ix first = get_group_id(0) * each;
+  const clan_ix last = min(rows, first + each);
+  for (clan_ix row = first; row < last; row++) {
+    for (clan_ix j = 0; j < CLAN_ROW; j++) CLAN_PUT(out, CLAN_OUT_ROW_AT(row, j), clan_row_at(row, j CLAN_ARGS));
+  }
+}
 #else
 // Neighbouring work-items take neighbouring elements.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))

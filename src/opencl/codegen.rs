@@ -238,42 +238,58 @@ impl<'a> Input<'a> {
         let mut text = format!("typedef {out} clan_t;\n#define CLAN_VEC {}\n", self.vec);
         let _ = writeln!(text, "#define CLAN_PARAMS {params}\n#define CLAN_ARGS {args}");
 
-        // What an epilogue starts from.
-        let result = self.fused.insts.iter().find(|i| matches!(i.op, Op::Result(_)));
-
-        // The value from loaded leaves and constants.
-        let list = |typed: bool| -> String {
-            let mut parts = Vec::new();
-            if let Some(inst) = result {
-                let t =
-                    if typed { format!("const {} ", compute(inst.dtype)) } else { String::new() };
-                parts.push(format!("{t}p"));
-            }
-            for (k, leaf) in self.fused.leaves.iter().enumerate() {
-                let t =
-                    if typed { format!("const {} ", compute(leaf.dtype)) } else { String::new() };
-                parts.push(format!("{t}x{k}"));
-            }
-            for (k, t) in types.iter().enumerate() {
-                let t = if typed { format!("const {} ", compute(*t)) } else { String::new() };
-                parts.push(format!("{t}c{k}"));
-            }
-            if parts.is_empty() {
-                if typed { "void".into() } else { String::new() }
-            } else {
-                parts.join(", ")
-            }
-        };
-        let _ = writeln!(text, "static inline clan_t clan_value({}) {{", list(true));
+        let _ = writeln!(text, "static inline clan_t clan_value({}) {{", self.operands(true));
         for (k, inst) in self.fused.insts.iter().enumerate() {
             let _ = writeln!(text, "  const {} t{k} = {};", compute(inst.dtype), self.emit(k));
         }
         let _ = writeln!(text, "  return t{};\n}}", self.fused.insts.len() - 1);
 
-        // One element.
-        let p = result.map_or(String::new(), |i| format!(", const {} p", compute(i.dtype)));
-        let _ = writeln!(text, "static inline clan_t clan_at(const clan_ix i{p} CLAN_PARAMS) {{");
-        text.push_str(&coordinates(dims));
+        text.push_str(&self.element("clan_at", "const clan_ix i", &coordinates("i", dims)));
+        if self.vec > 1 {
+            self.vector(&mut text, self.operands(false));
+        }
+        text
+    }
+
+    /// What `clan_row_at` needs beside that text: an element by its row and its place there.
+    pub fn row_text(&self) -> String {
+        let of = "const clan_ix row, const clan_ix j";
+        self.element("clan_row_at", of, &row_coordinates(self.nest.dims.len()))
+    }
+
+    /// What `clan_value` starts from: loaded leaves and constants, with their types or by their names.
+    fn operands(&self, typed: bool) -> String {
+        let mut parts = Vec::new();
+        let mut part = |dtype: DType, name: String| {
+            let t = if typed { format!("const {} ", compute(dtype)) } else { String::new() };
+            parts.push(format!("{t}{name}"));
+        };
+        if let Some(dtype) = self.result() {
+            part(dtype, "p".into());
+        }
+        for (k, leaf) in self.fused.leaves.iter().enumerate() {
+            part(leaf.dtype, format!("x{k}"));
+        }
+        for (k, &dtype) in self.scalar_types().iter().enumerate() {
+            part(dtype, format!("c{k}"));
+        }
+        match parts.is_empty() && typed {
+            true => "void".into(),
+            false => parts.join(", "),
+        }
+    }
+
+    /// Type of what an epilogue starts from.
+    fn result(&self) -> Option<DType> {
+        self.fused.insts.iter().find(|i| matches!(i.op, Op::Result(_))).map(|i| i.dtype)
+    }
+
+    /// A function that gives an element, found `of` some numbers that `coordinates` are computed from.
+    fn element(&self, name: &str, of: &str, coordinates: &str) -> String {
+        let p =
+            self.result().map_or(String::new(), |dtype| format!(", const {} p", compute(dtype)));
+        let mut text =
+            format!("static inline clan_t {name}({of}{p} CLAN_PARAMS) {{\n{coordinates}");
         for (k, leaf) in self.fused.leaves.iter().enumerate() {
             let at = position(&format!("o{k}"), &format!("s{k}_"), &self.nest.strides[k]);
             let load = match leaf.array {
@@ -282,10 +298,7 @@ impl<'a> Input<'a> {
             };
             let _ = writeln!(text, "  const {} x{k} = {load};", compute(leaf.dtype));
         }
-        let _ = writeln!(text, "  return clan_value({});\n}}", list(false));
-        if self.vec > 1 {
-            self.vector(&mut text, list(false));
-        }
+        let _ = writeln!(text, "  return clan_value({});\n}}", self.operands(false));
         text
     }
 
@@ -478,10 +491,10 @@ pub(crate) fn is_wide(fused: &Fused, nest: &Nest) -> bool {
         })
 }
 
-/// Declares `q0 …`: the coordinates of position `i` in a nest of `dims` axes.
-pub(crate) fn coordinates(dims: usize) -> String {
+/// Declares `q0 …`: the coordinates of position `of` in a nest of `dims` axes.
+pub(crate) fn coordinates(of: &str, dims: usize) -> String {
     let mut text = String::new();
-    let mut rest = "i".to_string();
+    let mut rest = of.to_string();
     for d in (1..dims).rev() {
         let _ = writeln!(text, "  const clan_ix r{d} = CLAN_DIV({rest}, d{d}, m{d}, s{d});");
         let _ = writeln!(text, "  const clan_off q{d} = (clan_off)({rest} - r{d} * d{d});");
@@ -491,6 +504,11 @@ pub(crate) fn coordinates(dims: usize) -> String {
         let _ = writeln!(text, "  const clan_off q0 = (clan_off){rest};");
     }
     text
+}
+
+/// The same of place `j` along the last axis in `row`, an index of all others.
+pub(crate) fn row_coordinates(dims: usize) -> String {
+    format!("{}  const clan_off q{} = (clan_off)j;\n", coordinates("row", dims - 1), dims - 1)
 }
 
 /// The memory position of the coordinates: `offset + Σ q·stride`.

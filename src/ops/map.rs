@@ -12,9 +12,11 @@ use crate::expr::node::{Node, Operand};
 use crate::host;
 use crate::layout::{Dims, Layout, Strides, count, row_major};
 #[cfg(feature = "opencl")]
-use crate::opencl::{ClDevice, Launch, codegen};
+use crate::opencl::{ClDevice, Launch, Point, codegen};
 #[cfg(feature = "opencl")]
 use crate::tune::streams;
+#[cfg(feature = "opencl")]
+use crate::{device::DeviceKind, expr::fused::Nest};
 use smallvec::smallvec;
 use std::sync::Arc;
 
@@ -178,41 +180,66 @@ impl Op for Map<'_> {
         if strides != [1] || !self.layout.offset.is_multiple_of(input.vec) {
             input.vec = 1;
         }
+        let rows = row_tasks(device, &nest, input.vec, n);
         let point = match input.vec {
+            _ if rows.is_some() => Point { group: 1, unroll: 1, ..point },
             1 => streams::map_point(on, &streams::MAP_STRIDED, self.dtype, device.scalar_point()),
             _ => point,
         };
         input.wide |= self.layout.offset + n > i32::MAX as usize;
-        let mut key = vec![self.dtype as u8];
+        let mut key = vec![self.dtype as u8, u8::from(rows.is_some())];
         point.key(&mut key);
         codegen::stride_key(&mut key, strides);
         input.key(&mut key);
         let program = device.programs.get(device, "eval", ("map", key), || {
             let dims = nest.dims.len();
-            [
-                codegen::defines(device, input.wide, point),
-                codegen::PRELUDE.to_string(),
-                codegen::output_type(self.dtype, input.vec),
-                input.text(),
+            let place = |name: &str, of: &str, coordinates: String| {
+                let at = codegen::position("oo", "so_", strides);
                 format!(
-                    "#define CLAN_OUT_PARAMS {}\nstatic inline clan_off clan_out_at(const clan_ix i CLAN_OUT_PARAMS CLAN_PARAMS) {{\n{}  return {};\n}}\n#define CLAN_OUT_AT(i) clan_out_at(i{} CLAN_ARGS)\n",
-                    codegen::output_params(strides),
-                    codegen::coordinates(dims),
-                    codegen::position("oo", "so_", strides),
-                    codegen::output_args(strides),
-                ),
-                SOURCE.to_string(),
-            ]
-            .concat()
+                    "static inline clan_off {name}({of} CLAN_OUT_PARAMS CLAN_PARAMS) {{\n{coordinates}  return {at};\n}}\n"
+                )
+            };
+            let (params, args) = (codegen::output_params(strides), codegen::output_args(strides));
+            let mut text = codegen::defines(device, input.wide, point);
+            text += codegen::PRELUDE;
+            text += &codegen::output_type(self.dtype, input.vec);
+            text += &input.text();
+            text += &format!("#define CLAN_OUT_PARAMS {params}\n");
+            if rows.is_some() {
+                let of = "const clan_ix row, const clan_ix j";
+                text += &input.row_text();
+                text += &place("clan_out_row_at", of, codegen::row_coordinates(dims));
+                text += &format!("#define CLAN_ROW d{}\n", dims - 1);
+                text += &format!("#define CLAN_OUT_ROW_AT(row, j) clan_out_row_at(row, j{args} CLAN_ARGS)\n");
+            } else {
+                text += &place("clan_out_at", "const clan_ix i", codegen::coordinates("i", dims));
+                text += &format!("#define CLAN_OUT_AT(i) clan_out_at(i{args} CLAN_ARGS)\n");
+            }
+            text + SOURCE
         })?;
         let mut launch = Launch::new(device, &program, "eval", "map")?;
         launch.output(self.out)?;
         codegen::bind_index(&mut launch, n, input.wide)?;
         codegen::bind_output(&mut launch, self.layout.offset, strides, input.wide)?;
         input.bind(&mut launch)?;
-        let per_group = point.group * point.unroll * input.vec;
+        let groups = rows.unwrap_or(n.div_ceil(point.group * point.unroll * input.vec));
         // SAFETY: the arguments follow `map`'s parameters; it stays below n, and layouts stay
         // inside their buffers.
-        unsafe { launch.run([n.div_ceil(per_group), 1, 1], [point.group, 1, 1]) }
+        unsafe { launch.run([groups, 1, 1], [point.group, 1, 1]) }
     }
+}
+
+/// Tasks of lone work-items that take whole rows, the innermost axis, where that is of use: on a CPU, whose compiler
+/// makes vectors of a loop along a row but finds every element's coordinates otherwise.
+#[cfg(feature = "opencl")]
+fn row_tasks(device: &ClDevice, nest: &Nest, vec: usize, n: usize) -> Option<usize> {
+    const LEAST: usize = 16;
+    let (&row, outer) = nest.dims.split_last()?;
+    let most = device.loop_rounds() / 2;
+    let fits = device.launch_kind == DeviceKind::Cpu && vec == 1 && !outer.is_empty();
+    if !fits || row < LEAST || row > most {
+        return None;
+    }
+    let tasks = (device.info.compute_units * 4).max(n.div_ceil(most));
+    Some(tasks.min(n / row))
 }

@@ -116,7 +116,7 @@ fn base_text(base: &[isize], dims: usize) -> String {
     format!(
         "#define CLAN_BASE_PARAMS {}\nstatic inline clan_off clan_base(const clan_ix i CLAN_BASE_PARAMS CLAN_PARAMS) {{\n{}  return {};\n}}\n#define CLAN_BASE_AT(i) clan_base(i{} CLAN_ARGS)\n",
         codegen::output_params(base),
-        codegen::coordinates(dims),
+        codegen::coordinates("i", dims),
         codegen::position("oo", "so_", base),
         codegen::output_args(base),
     )
