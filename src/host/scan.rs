@@ -262,54 +262,77 @@ where
         }
     }
 
-    /// One row by several threads. Tiles are taken in order, so every one that is waited for is
-    /// being worked on, by a thread that waits for earlier ones alone.
+    /// One row by several threads.
     fn shared_row(&self, start: usize) {
         let len = self.block.len;
-        let tiles = len.div_ceil(TILE);
-        let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let carry: Mutex<Before<J::Carry>> = Mutex::new(Before::tile(None));
-        let work = |_| {
-            let (mut spare, mut kept) = (Vec::new(), Vec::new());
-            loop {
-                let k = next.fetch_add(1, Ordering::Relaxed);
-                if k >= tiles {
-                    return;
-                }
-                let at = k * TILE;
-                let tile = self.tile(start + at, TILE.min(len - at), &mut spare);
-                let lost = Lost(&passed);
-                let (total, headed) = self.total(start + at, tile.len(), &mut kept);
-                let mut polls = 0u32;
-                loop {
-                    match passed.load(Ordering::Acquire) {
-                        now if now == k => break,
-                        LOST => return,
-                        _ => polls += 1,
-                    }
-                    if polls < 1 << 10 { std::hint::spin_loop() } else { std::thread::yield_now() }
-                }
-                // Only tile k is here: the others wait for its number or have passed.
-                let before = {
-                    let mut carry = carry.lock().unwrap_or_else(PoisonError::into_inner);
-                    let before = self.close(&mut carry);
-                    *carry = if headed { total } else { Before { tile: before, ..total } };
-                    before
-                };
-                std::mem::forget(lost);
-                passed.store(k + 1, Ordering::Release);
+        let place = |k: usize| (start + k * TILE, TILE.min(len - k * TILE));
+        in_turns(
+            len.div_ceil(TILE),
+            Before::tile(None),
+            || (Vec::new(), Vec::new()),
+            |k, (_, kept)| {
+                let (start, n) = place(k);
+                self.total(start, n, kept)
+            },
+            |carry, (total, headed)| {
+                let before = self.close(carry);
+                *carry = if headed { total } else { Before { tile: before, ..total } };
+                before
+            },
+            |k, (spare, kept), before| {
+                let (start, n) = place(k);
+                let tile = self.tile(start, n, spare);
                 let xs = match self.source {
-                    Source::Memory(xs) => &xs[start + at..][..tile.len()],
-                    Source::Computed(_) => &kept,
+                    Source::Memory(xs) => &xs[start..][..n],
+                    Source::Computed(_) => kept,
                 };
-                self.known(start + at, xs, tile, &mut Before::tile(before));
-                self.shift(start + at, tile, before);
-                self.put(start + at, tile);
-            }
-        };
-        let threads = rayon::current_num_threads().min(tiles);
-        each_task(threads, 1, &work);
+                self.known(start, xs, tile, &mut Before::tile(before));
+                self.shift(start, tile, before);
+                self.put(start, tile);
+            },
+        );
     }
+}
+
+/// Does tiles in several threads, with a state each: `prepare` at any time, then `pass` what goes from each tile to the
+/// next, then `finish` at any time. Tiles are taken in order, so every one that is waited for is being worked on, by a
+/// thread that waits for earlier ones alone.
+fn in_turns<C: Send, S, A, B>(
+    tiles: usize,
+    carry: C,
+    state: impl Fn() -> S + Sync,
+    prepare: impl Fn(usize, &mut S) -> A + Sync,
+    pass: impl Fn(&mut C, A) -> B + Sync,
+    finish: impl Fn(usize, &mut S, B) + Sync,
+) {
+    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let carry = Mutex::new(carry);
+    let work = |_| {
+        let mut state = state();
+        loop {
+            let k = next.fetch_add(1, Ordering::Relaxed);
+            if k >= tiles {
+                return;
+            }
+            let lost = Lost(&passed);
+            let prepared = prepare(k, &mut state);
+            let mut polls = 0u32;
+            loop {
+                match passed.load(Ordering::Acquire) {
+                    now if now == k => break,
+                    LOST => return,
+                    _ => polls += 1,
+                }
+                if polls < 1 << 10 { std::hint::spin_loop() } else { std::thread::yield_now() }
+            }
+            // Only tile k is here: the others wait for its number or have passed.
+            let before = pass(&mut carry.lock().unwrap_or_else(PoisonError::into_inner), prepared);
+            std::mem::forget(lost);
+            passed.store(k + 1, Ordering::Release);
+            finish(k, &mut state, before);
+        }
+    };
+    each_task(rayon::current_num_threads().min(tiles), 1, &work);
 }
 
 /// Calls `f` with the place of every flag that is set, in order. Most are not.

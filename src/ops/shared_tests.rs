@@ -150,7 +150,7 @@ fn scans() {
 #[test]
 fn scans_do_not_depend_on_the_number_of_threads() {
     let fraction = |i: usize| (bits(i) >> 40) as f32 / (1 << 24) as f32;
-    for [rows, columns] in [[600_000, 1], [100_000, 3], [4000, 300], [3, 200_000]] {
+    for [rows, columns] in [[600_000, 1], [100_000, 3], [4000, 300], [200, 2500], [3, 200_000]] {
         let n = rows * columns;
         let x = host(&(0..n).map(fraction).collect::<Vec<_>>()).reshape((rows, columns)).unwrap();
         let starts = host(&(0..n).map(|i| bits(i + 1).is_multiple_of(30_000)).collect::<Vec<_>>());

@@ -2,8 +2,8 @@
 
 use super::super::eval::CHUNK;
 use super::super::lanes::vectorized;
-use super::super::{each_task, map_tasks, run_tasks};
-use super::{Block, Joiner, Scan, TILE};
+use super::super::run_tasks;
+use super::{Block, Joiner, Scan, TILE, in_turns};
 
 /// Rows of a tile at least.
 const DOWN: usize = 32;
@@ -42,25 +42,24 @@ where
     I: Copy + Into<T> + Send + Sync,
     J: Joiner<T, I>,
 {
-    /// Rows of a tile: by all columns, not those of a strip, which are as many as threads make them.
+    /// Rows of a tile.
     fn tile_rows(&self) -> usize {
         (TILE / self.block.inner.min(ACROSS)).max(DOWN)
     }
 
-    /// Strips of columns are tasks, or several outer indices; where both are few, spans of rows too.
+    /// Strips of columns are tasks, or several outer indices; where both are few, threads share tiles of whole rows.
     pub(super) fn columns(&self) {
         let Block { outer, len, inner } = self.block;
         let threads = rayon::current_num_threads();
-        let alone = self.is_short();
-        let most = if alone { ACROSS } else { (inner * outer / threads).clamp(256, ACROSS) };
-        let width = inner.min(most);
+        let width = inner.min(ACROSS);
         let strips = inner.div_ceil(width);
         let strip = |k: usize| {
             let first = k % strips * width;
             Strip { outer: k / strips, first, width: width.min(inner - first) }
         };
         let all = outer * strips;
-        if all >= threads || alone {
+        let alone = threads == 1 || self.is_short();
+        if alone || all >= 2 * threads {
             let some = (TILE / (len * width)).max(1);
             run_tasks(all.div_ceil(some), alone, |task| {
                 let mut work = Work::new();
@@ -71,30 +70,35 @@ where
             });
             return;
         }
-        // Whole tiles, so that sums have one order however many threads there are.
-        let spans = (threads * 2).min(len.div_ceil(4 * DOWN));
-        let rows = len.div_ceil(spans).next_multiple_of(self.tile_rows());
-        let span = |s: usize| [s * rows, len.min((s + 1) * rows)];
-        let spans = len.div_ceil(rows);
-        for at in (0..all).map(strip) {
-            let totals = map_tasks(spans - 1, &|s| {
-                let mut totals = Vec::new();
-                self.strip(at, span(s), &mut Work::new(), Some(&mut totals));
-                totals
-            });
-            let mut before = vec![Vec::new()];
-            for totals in totals {
-                let mut carries: Vec<J::Carry> = before[before.len() - 1].clone();
-                for tile in totals.chunks(at.width) {
-                    self.advance(&mut carries, tile.iter().copied());
-                }
-                before.push(carries);
-            }
-            each_task(spans, 1, &|s| {
-                let mut work = Work::new();
-                work.carries.clone_from(&before[s]);
-                self.strip(at, span(s), &mut work, None);
-            });
+        // Neighbouring threads would share a line of the cache at every end of a strip's rows.
+        let down = self.tile_rows();
+        let rows = |k: usize| [k * down, len.min((k + 1) * down)];
+        for outer in 0..outer {
+            let strips = || (0..strips).map(|k| strip(outer * strips + k));
+            in_turns(
+                len.div_ceil(down),
+                Vec::new(),
+                Work::new,
+                |k, work| {
+                    work.carries.clear();
+                    let mut totals = Vec::with_capacity(inner);
+                    strips().for_each(|at| self.strip(at, rows(k), work, Some(&mut totals)));
+                    totals
+                },
+                |carries: &mut Vec<J::Carry>, totals| {
+                    let before = carries.clone();
+                    self.advance(carries, totals.into_iter());
+                    before
+                },
+                |k, work, before| {
+                    for at in strips() {
+                        work.carries.clear();
+                        let own = before.get(at.first..at.first + at.width);
+                        work.carries.extend_from_slice(own.unwrap_or_default());
+                        self.strip(at, rows(k), work, None);
+                    }
+                },
+            );
         }
     }
 
