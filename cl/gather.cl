@@ -22,6 +22,26 @@ static inline clan_key clan_key_of(const clan_t v, const clan_key len) { return 
 #define CLAN_BASE_AT(i) oo
 #endif
 
+#ifdef CLAN_ROW
+// Indices that name whole rows of CLAN_ROW neighbours, by lone work-items of a CPU, in one launch from element 0.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void gather(__global clan_word* restrict out, __global const clan_word* restrict in, const clan_ix first,
+            const clan_ix n, const clan_key len, const clan_off step, volatile __global uint* note,
+            const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
+  const clan_ix rows = n / CLAN_ROW;
+  const clan_ix each = (rows + get_num_groups(0) - 1) / get_num_groups(0);
+  const clan_ix begin = get_group_id(0) * each;
+  const clan_ix end = min(rows, begin + each);
+  uint outside = 0xffffffffu;
+  for (clan_ix row = begin; row < end; row++) {
+    const clan_key key = clan_key_of(clan_row_at(row, 0 CLAN_ARGS), len);
+    const clan_off from = CLAN_BASE_ROW_AT(row, 0) + (clan_off)(key < len ? key : 0) * step;
+    for (clan_ix j = 0; j < CLAN_ROW; j++) out[row * CLAN_ROW + j] = in[from + j];
+    if (key >= len) outside = min(outside, (uint)(row * CLAN_ROW));
+  }
+  if (outside != 0xffffffffu) CLAN_NOTE(first, outside);
+}
+#else
 // Result element i is input element BASE(i) + key * step, where index i names `key` of an axis of
 // `len` elements. This launch does elements `first` to `n`, 2^31 at most.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
@@ -76,3 +96,4 @@ void gather(__global clan_word* restrict out, __global const clan_word* restrict
     if (outside != 0xffffffffu) CLAN_NOTE(first, outside);
   }
 }
+#endif

@@ -232,7 +232,7 @@ impl Op for Map<'_> {
 /// Tasks of lone work-items that take whole rows, the innermost axis, where that is of use: on a CPU, whose compiler
 /// makes vectors of a loop along a row but finds every element's coordinates otherwise.
 #[cfg(feature = "opencl")]
-fn row_tasks(device: &ClDevice, nest: &Nest, vec: usize, n: usize) -> Option<usize> {
+pub(crate) fn row_tasks(device: &ClDevice, nest: &Nest, vec: usize, n: usize) -> Option<usize> {
     const LEAST: usize = 16;
     let (&row, outer) = nest.dims.split_last()?;
     let most = device.loop_rounds() / 2;

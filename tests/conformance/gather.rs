@@ -143,6 +143,21 @@ fn assert_outside<T: clan::Element>(got: Result<DeviceArray<T>, Error>, op: &str
     assert_error(got, ErrorKind::Index, op, words);
 }
 
+// Rows so long that a CPU takes them whole, with the axis before others and in the middle.
+on_every_device!(long_rows, |device| {
+    let mut rng = Rng::new(5);
+    let a = random::<f32>(&mut rng, &[3, 40, 132]);
+    let x = on(device, &a);
+    for axis in [0, 1] {
+        let i = random_indices::<i32>(&mut rng, &[70], a.shape()[axis]);
+        let want = oracle::take_axis(&a.view(), axis, &i.view());
+        assert_same(&x.take_axis(Axis(axis), on(device, &i)).unwrap(), &want);
+    }
+    let rows = arr1(&[2i32, 39, -41, 7, 50]);
+    let words = ["index -41", "position 2", "axis 1"];
+    assert_outside(x.take_axis(Axis(1), on(device, &rows)), "take_axis", &words);
+});
+
 on_every_device!(indices_outside, |device| {
     let x = on(device, &counted::<f32>(&[4, 25]));
     let mut i = Array1::<i32>::zeros(3000);

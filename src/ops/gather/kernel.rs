@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::opencl::codegen::{self, Input};
 use crate::opencl::notes::{self, Slot};
 use crate::opencl::{ClDevice, Launch, Point};
+use crate::ops::map;
 
 /// A kernel over the elements that indices name.
 pub(super) struct Kernel<'a> {
@@ -14,6 +15,8 @@ pub(super) struct Kernel<'a> {
     point: Point,
     /// Bytes of a value.
     size: usize,
+    /// Tasks of lone work-items that take whole rows.
+    rows: Option<usize>,
 }
 
 impl<'a> Kernel<'a> {
@@ -21,7 +24,7 @@ impl<'a> Kernel<'a> {
         let mut input = Input::new(&indexed.fused, &indexed.nest, device.point);
         input.wide = indexed.is_wide();
         let point = Self::point(device, input.vec);
-        Kernel { indexed, input, point, size }
+        Kernel { indexed, input, point, size, rows: None }
     }
 
     /// H200, 2^28 f32 by random `u32`, 10^9 elements a second: `take` with vectors, unroll 1 / 2 / 4, 35.9 /
@@ -36,6 +39,18 @@ impl<'a> Kernel<'a> {
         Point { unroll, ..device.point }
     }
 
+    /// Whole rows by lone work-items where a CPU is better off so, and indices name rows. Up to `most` elements.
+    pub fn by_rows(mut self, device: &ClDevice, most: usize) -> Kernel<'a> {
+        let n = self.indexed.count();
+        if self.indexed.has_rows() && n <= most {
+            self.rows = map::row_tasks(device, &self.indexed.nest, self.input.vec, n);
+        }
+        if self.rows.is_some() {
+            (self.point.group, self.point.unroll) = (1, 1);
+        }
+        self
+    }
+
     /// Gives vectors up, where values do not allow them.
     pub fn scalar(&mut self, device: &ClDevice) {
         self.input.vec = 1;
@@ -44,7 +59,7 @@ impl<'a> Kernel<'a> {
 
     /// Everything that the text depends on; `more` is the family's.
     pub fn key(&self, more: &[u8]) -> Vec<u8> {
-        let mut key = vec![self.size as u8];
+        let mut key = vec![self.size as u8, u8::from(self.rows.is_some())];
         key.extend(more);
         self.point.key(&mut key);
         codegen::stride_key(&mut key, self.indexed.base());
@@ -54,14 +69,30 @@ impl<'a> Kernel<'a> {
 
     /// The whole text; `types` is the family's, and `item` what it moves.
     pub fn text(&self, device: &ClDevice, types: &str, item: &str, source: &str) -> String {
-        let base = self.indexed.base();
+        let (base, dims) = (self.indexed.base(), self.indexed.nest.dims.len());
+        let rows = match self.rows {
+            None => String::new(),
+            Some(_) => format!(
+                "{}{}#define CLAN_ROW d{}\n",
+                self.input.row_text(),
+                base_text(
+                    "row_",
+                    "const clan_ix row, const clan_ix j",
+                    base,
+                    &codegen::row_coordinates(dims)
+                ),
+                dims - 1
+            ),
+        };
         [
             &codegen::defines(device, self.input.wide, self.point),
             codegen::PRELUDE,
             types,
             &self.input.text(),
             &notes::text(self.input.fused.dtype(), self.input.wide),
-            &base_text(base, self.indexed.nest.dims.len()),
+            &format!("#define CLAN_BASE_PARAMS {}\n", codegen::output_params(base)),
+            &base_text("", "const clan_ix i", base, &codegen::coordinates("i", dims)),
+            &rows,
             &store_text(self.input.vec, item, self.size),
             source,
         ]
@@ -106,19 +137,19 @@ impl<'a> Kernel<'a> {
         codegen::bind_output(&mut launch, indexed.offset, indexed.base(), wide)?;
         self.input.bind(&mut launch)?;
         let per_group = self.point.group * self.point.unroll * self.input.vec;
+        let groups = self.rows.unwrap_or((end - first).div_ceil(per_group));
         // SAFETY: the caller's promise.
-        unsafe { launch.run([(end - first).div_ceil(per_group), 1, 1], [self.point.group, 1, 1]) }
+        unsafe { launch.run([groups, 1, 1], [self.point.group, 1, 1]) }
     }
 }
 
-/// `CLAN_BASE_AT(i)`: where the place of an element starts.
-fn base_text(base: &[isize], dims: usize) -> String {
+/// `CLAN_BASE_AT(i)`: where the place of an element starts; `CLAN_BASE_ROW_AT(row, j)`, by its row.
+fn base_text(by: &str, of: &str, base: &[isize], coordinates: &str) -> String {
+    let (at, args) = (codegen::position("oo", "so_", base), codegen::output_args(base));
+    let names: Vec<&str> = of.split(", ").filter_map(|of| of.rsplit(' ').next()).collect();
+    let (names, macro_name) = (names.join(", "), by.to_uppercase());
     format!(
-        "#define CLAN_BASE_PARAMS {}\nstatic inline clan_off clan_base(const clan_ix i CLAN_BASE_PARAMS CLAN_PARAMS) {{\n{}  return {};\n}}\n#define CLAN_BASE_AT(i) clan_base(i{} CLAN_ARGS)\n",
-        codegen::output_params(base),
-        codegen::coordinates("i", dims),
-        codegen::position("oo", "so_", base),
-        codegen::output_args(base),
+        "static inline clan_off clan_base_{by}at({of} CLAN_BASE_PARAMS CLAN_PARAMS) {{\n{coordinates}  return {at};\n}}\n#define CLAN_BASE_{macro_name}AT({names}) clan_base_{by}at({names}{args} CLAN_ARGS)\n"
     )
 }
 

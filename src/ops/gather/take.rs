@@ -85,6 +85,7 @@ impl Op for Take<'_> {
         let size = size * self.indexed.widen(size, 0);
         let indexed = &self.indexed;
         let kernel = super::kernel::Kernel::new(device, indexed, size);
+        let kernel = kernel.by_rows(device, self.most);
         let program = device.programs.get(device, self.op, ("gather", kernel.key(&[])), || {
             let word = codegen::word(size);
             kernel.text(device, &format!("typedef {word} clan_word;\n"), word, SOURCE)
