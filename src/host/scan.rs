@@ -225,9 +225,7 @@ where
 
     /// Adds a stretch's total.
     fn add(&self, before: &mut Before<J::Carry>, xs: &[I]) {
-        let total = self.joiner.total(xs);
-        let sum = before.stretches.map_or(total, |sum| self.joiner.merge(sum, total));
-        before.stretches = Some(sum);
+        before.stretches = Some(self.joiner.total(before.stretches, xs));
     }
 
     /// The total of a tile since the last start of a segment in it, and whether there is one. Computed elements are
@@ -328,7 +326,11 @@ fn in_turns<C: Send, S, A, B>(
             // Only tile k is here: the others wait for its number or have passed.
             let before = pass(&mut carry.lock().unwrap_or_else(PoisonError::into_inner), prepared);
             std::mem::forget(lost);
-            passed.store(k + 1, Ordering::Release);
+            // Another tile may have been lost meanwhile.
+            let order = (Ordering::Release, Ordering::Relaxed);
+            if passed.compare_exchange(k, k + 1, order.0, order.1).is_err() {
+                return;
+            }
             finish(k, &mut state, before);
         }
     };

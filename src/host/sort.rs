@@ -210,6 +210,8 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
     if n <= SHORT && K::SIZE > 1 {
         return short(keys, loads);
     }
+    // What is left of a long row, without its NaNs, may be short.
+    let threads = if n > SHARED_ABOVE { threads } else { 1 };
     let mut other_keys = vec![K::default(); n];
     let mut other_loads = vec![P::default(); n];
     // A single thread counts all digits at once.

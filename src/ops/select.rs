@@ -6,6 +6,7 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Element, with_bits};
 use crate::error::{Error, ErrorKind, Result};
+use crate::expr::fuse_somewhere;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
@@ -14,7 +15,7 @@ use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
     device::DeviceKind,
-    expr::{fuse_somewhere, node::Operand},
+    expr::node::Operand,
     layout::Dims,
     opencl::{ClDevice, Launch, Point, codegen, program::Program},
     ops::scan,
@@ -162,7 +163,15 @@ impl Op for Select<'_> {
     }
 
     fn host(mut self) -> Result<usize> {
-        let mask = copy::into_contiguous(map::array(self.mask)?)?;
+        let mask = match self.mask.array() {
+            Some(mask) => mask.clone(),
+            None => {
+                let (fused, device) = fuse_somewhere(self.mask)?;
+                fused.check(self.op, &device)?;
+                map::eval(self.mask)?
+            }
+        };
+        let mask = copy::into_contiguous(mask)?;
         // SAFETY: a byte an element.
         let flags = unsafe { mask.host_values::<u8>() };
         let of = |k: usize| {

@@ -59,7 +59,8 @@ where
         };
         let all = outer * strips;
         let alone = threads == 1 || self.is_short();
-        if alone || all >= 2 * threads {
+        let down = self.tile_rows();
+        if alone || all >= 2 * threads || all >= len.div_ceil(down) {
             let some = (TILE / (len * width)).max(1);
             run_tasks(all.div_ceil(some), alone, |task| {
                 let mut work = Work::new();
@@ -71,7 +72,6 @@ where
             return;
         }
         // Neighbouring threads would share a line of the cache at every end of a strip's rows.
-        let down = self.tile_rows();
         let rows = |k: usize| [k * down, len.min((k + 1) * down)];
         for outer in 0..outer {
             let strips = || (0..strips).map(|k| strip(outer * strips + k));

@@ -2,6 +2,7 @@
 
 use super::super::lanes::vectorized;
 use super::wide;
+use num_traits::Float;
 
 /// Elements of a quarter at least, where four are scanned at a time.
 const QUARTER: usize = 16;
@@ -23,8 +24,8 @@ pub(crate) trait Joiner<T, I = T>: Sync {
     fn after(&self, carry: Self::Carry, x: T) -> T;
     fn whole(&self, carry: Self::Carry) -> T;
     fn merge(&self, carry: Self::Carry, total: Self::Carry) -> Self::Carry;
-    /// Of one element at least.
-    fn total(&self, xs: &[I]) -> Self::Carry;
+    /// What comes `before`, and elements, of which there is one at least.
+    fn total(&self, before: Option<Self::Carry>, xs: &[I]) -> Self::Carry;
     /// The results for elements of one segment, a stretch at most unless they are exact. One at least.
     fn run(&self, before: Option<Self::Carry>, xs: &[I], out: &mut [T]);
 }
@@ -72,27 +73,35 @@ where
         (self.0)(carry, total)
     }
 
-    fn total(&self, xs: &[T]) -> T {
+    fn total(&self, before: Option<T>, xs: &[T]) -> T {
         let join = |xs: &[T]| xs[1..].iter().fold(xs[0], |a, &x| (self.0)(a, x));
         let quarter = xs.len() / 4;
-        if !CHAINS || quarter == 0 {
-            return join(xs);
-        }
-        let [mut a, mut b, mut c, mut d] = [xs[0], xs[quarter], xs[2 * quarter], xs[3 * quarter]];
-        for k in 1..quarter {
-            a = (self.0)(a, xs[k]);
-            b = (self.0)(b, xs[quarter + k]);
-            c = (self.0)(c, xs[2 * quarter + k]);
-            d = (self.0)(d, xs[3 * quarter + k]);
-        }
-        let d = xs[4 * quarter..].iter().fold(d, |d, &x| (self.0)(d, x));
-        (self.0)((self.0)(a, b), (self.0)(c, d))
+        let total = if EXACT && CHAINS && quarter > 0 {
+            let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|k| xs[k * quarter]);
+            for k in 1..quarter {
+                a = (self.0)(a, xs[k]);
+                b = (self.0)(b, xs[quarter + k]);
+                c = (self.0)(c, xs[2 * quarter + k]);
+                d = (self.0)(d, xs[3 * quarter + k]);
+            }
+            let d = xs[4 * quarter..].iter().fold(d, |d, &x| (self.0)(d, x));
+            (self.0)((self.0)(a, b), (self.0)(c, d))
+        } else if EXACT {
+            join(xs)
+        } else {
+            // One after the other: products of parts may be out of range where those of all are not.
+            return match before {
+                Some(before) => xs.iter().fold(before, |a, &x| (self.0)(a, x)),
+                None => join(xs),
+            };
+        };
+        before.map_or(total, |before| (self.0)(before, total))
     }
 
     #[inline]
     fn run(&self, before: Option<T>, xs: &[T], out: &mut [T]) {
         let quarter = xs.len() / 4;
-        if CHAINS && quarter >= QUARTER {
+        if EXACT && CHAINS && quarter >= QUARTER {
             return vectorized(|| by_quarters(&self.0, before, xs, out));
         }
         let mut sum = before.map_or(xs[0], |before| (self.0)(before, xs[0]));
@@ -173,8 +182,9 @@ macro_rules! integer_sum {
                 carry.wrapping_add(total)
             }
 
-            fn total(&self, xs: &[$I]) -> $T {
-                vectorized(|| xs.iter().fold(0, |sum: $T, &x| sum.wrapping_add(x.into())))
+            fn total(&self, before: Option<$T>, xs: &[$I]) -> $T {
+                let add = |sum: $T, &x: &$I| sum.wrapping_add(x.into());
+                before.unwrap_or(0).wrapping_add(vectorized(|| xs.iter().fold(0, add)))
             }
 
             fn run(&self, before: Option<$T>, xs: &[$I], out: &mut [$T]) {
@@ -200,10 +210,21 @@ integer_sum! {
 #[derive(Clone, Copy)]
 pub(crate) struct FloatSum;
 
-/// What is infinite as an `f32` stays so.
-fn shortened(sum: f64) -> f64 {
-    let short = sum as f32;
-    if short.is_finite() { sum } else { short.into() }
+/// Whether sums of some of the elements, in any order, may be beyond a limit. Then they are added one after the other,
+/// for parts may be infinite where a sum is not.
+fn may_overflow<T: Float>(xs: &[T], limit: T) -> bool {
+    // NaN is not greater.
+    let greatest = |top: T, x: &T| if x.abs() > top { x.abs() } else { top };
+    let (chunks, rest) = xs.as_chunks::<16>();
+    let tops = vectorized(|| {
+        let mut tops = [T::zero(); 16];
+        for xs in chunks {
+            tops.iter_mut().zip(xs).for_each(|(top, x)| *top = greatest(*top, x));
+        }
+        tops
+    });
+    let top = tops.iter().chain(rest).fold(T::zero(), greatest);
+    T::from(xs.len()).is_none_or(|n| top * n > limit)
 }
 
 impl Joiner<f32> for FloatSum {
@@ -222,7 +243,7 @@ impl Joiner<f32> for FloatSum {
 
     #[inline(always)]
     fn push(&self, carry: f64, total: f32) -> f64 {
-        shortened(carry + f64::from(total))
+        carry + f64::from(total)
     }
 
     #[inline(always)]
@@ -236,11 +257,11 @@ impl Joiner<f32> for FloatSum {
     }
 
     fn merge(&self, carry: f64, total: f64) -> f64 {
-        shortened(carry + total)
+        carry + total
     }
 
     /// In several sums side by side, for vectors of them.
-    fn total(&self, xs: &[f32]) -> f64 {
+    fn total(&self, before: Option<f64>, xs: &[f32]) -> f64 {
         let (chunks, rest) = xs.as_chunks::<16>();
         let sums = vectorized(|| {
             let mut sums = [0.0f64; 16];
@@ -250,18 +271,20 @@ impl Joiner<f32> for FloatSum {
             sums
         });
         let rest = rest.iter().map(|&x| f64::from(x)).sum::<f64>();
-        shortened(sums.iter().sum::<f64>() + rest)
+        before.unwrap_or(0.0) + (sums.iter().sum::<f64>() + rest)
     }
 
     #[inline]
     fn run(&self, before: Option<f64>, xs: &[f32], out: &mut [f32]) {
-        let before = before.map_or([0.0; 2], |before| {
-            let high = before as f32;
-            let low = (before - f64::from(high)) as f32;
-            // Of an infinite sum that is NaN.
-            [high, if low.is_nan() { 0.0 } else { low }]
-        });
-        wide::f32s(before, xs, out);
+        let mut sum = before.unwrap_or(0.0);
+        if may_overflow(xs, f32::MAX - sum.abs() as f32) {
+            return xs.iter().zip(out).for_each(|(&x, to)| {
+                sum += f64::from(x);
+                *to = sum as f32;
+            });
+        }
+        let high = sum as f32;
+        wide::f32s([high, (sum - f64::from(high)) as f32], xs, out);
     }
 }
 
@@ -303,7 +326,10 @@ impl Joiner<f64> for FloatSum {
         [s, own + c]
     }
 
-    fn total(&self, xs: &[f64]) -> [f64; 2] {
+    fn total(&self, before: Option<[f64; 2]>, xs: &[f64]) -> [f64; 2] {
+        if may_overflow(xs, f64::MAX) {
+            return xs.iter().fold(before.unwrap_or_default(), |sum, &x| self.push(sum, x));
+        }
         let (chunks, rest) = xs.as_chunks::<16>();
         let sums = vectorized(|| {
             let mut sums = [0.0f64; 16];
@@ -312,11 +338,19 @@ impl Joiner<f64> for FloatSum {
             }
             sums
         });
-        [sums.iter().sum::<f64>() + rest.iter().sum::<f64>(), 0.0]
+        let total = [sums.iter().sum::<f64>() + rest.iter().sum::<f64>(), 0.0];
+        before.map_or(total, |before| Joiner::<f64>::merge(self, before, total))
     }
 
     #[inline]
     fn run(&self, before: Option<[f64; 2]>, xs: &[f64], out: &mut [f64]) {
-        wide::f64s(before.unwrap_or_default(), xs, out);
+        let mut sum = before.unwrap_or_default();
+        if may_overflow(xs, f64::MAX - sum[0].abs()) {
+            return xs.iter().zip(out).for_each(|(&x, to)| {
+                sum = self.push(sum, x);
+                *to = self.whole(sum);
+            });
+        }
+        wide::f64s(sum, xs, out);
     }
 }

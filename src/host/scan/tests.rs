@@ -77,3 +77,41 @@ fn every_block_in_every_way() {
         }
     }
 }
+
+fn cumulated<T: Copy + Default + Send + Sync>(joiner: &impl Joiner<T>, x: &[T]) -> Vec<T> {
+    let block = Block { outer: 1, len: x.len(), inner: 1 };
+    let mut out = vec![T::default(); x.len()];
+    let (source, to) = (Source::Memory(x), SharedOut(out.as_mut_ptr().cast()));
+    let (flags, identity, store) = (None, None, None);
+    Scan { joiner, block, source, flags, identity, out: to, store, weight: 1 }.run();
+    out
+}
+
+/// Parts that are beyond the type where no sum is.
+#[test]
+fn large_numbers() {
+    let sums = cumulated(&FloatSum, &[-3e38f32, 3e38, 3e38, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(sums, [-3e38, 0.0, 3e38, 3e38, 3e38, 3e38, 3e38, 3e38]);
+    let mut x = [[3e38f32; 8], [-3e38; 8]].concat();
+    x.resize(3000, 0.0);
+    let sums = cumulated(&FloatSum, &x);
+    assert!(
+        sums[0] == 3e38 && sums[14] == 3e38 && sums[1..14].iter().all(|&sum| sum == f32::INFINITY)
+    );
+    assert!(sums[15..].iter().all(|&sum| sum == 0.0));
+    let x: Vec<f64> = (0..3000).map(|i| if i % 2 == 0 { 1.5e308 } else { -1.5e308 }).collect();
+    let sums = cumulated(&FloatSum, &x);
+    assert!(sums.iter().enumerate().all(|(k, &sum)| sum == if k % 2 == 0 { 1.5e308 } else { 0.0 }));
+}
+
+/// Products of whose stretches some are beyond the type, and none of all before them.
+#[test]
+fn products_of_many() {
+    let x = [vec![1.08f32; 1024], vec![0.9; 1024], vec![1.0; 3000]].concat();
+    let product = Plain::<_, false, true>(|a: f32, b: f32| a * b);
+    let mut want = 1.0;
+    for (k, (x, got)) in x.iter().zip(cumulated(&product, &x)).enumerate() {
+        want *= f64::from(*x);
+        assert!((f64::from(got) - want).abs() <= 2e-4 * want, "{k}: {got} for {want}");
+    }
+}

@@ -116,3 +116,15 @@ fn digits_that_hang_together() {
         check(&short, keys.len(), Plain, &format!("u32, {n}"));
     }
 }
+
+/// A row that threads share, of which most keys wait aside.
+#[test]
+fn few_keys_of_a_long_row() {
+    let n = SHARED_ABOVE as u32 + 40_000;
+    for kept in [2, 60, 5000, 9000] {
+        let keys: Vec<u32> = (0..n)
+            .map(|i| if i % (n / kept) == 7 { i.wrapping_mul(0x9e37_79b9) | 8 } else { i % 4 })
+            .collect();
+        check(&keys, keys.len(), Joined { last: false }, &format!("{kept} of {n}"));
+    }
+}
