@@ -4,6 +4,7 @@
 //!
 //! - `CLAN_PARAMS`, `CLAN_ARGS`: the expression's kernel parameters, and the same as arguments;
 //! - `clan_at(i CLAN_ARGS)`: element `i` in the order of the nest, in the compute type `clan_t`;
+//! - for those who ask, `clan_row_at(row, j CLAN_ARGS)`: the same by its row and its place there;
 //! - for an epilogue `clan_at(i, p CLAN_ARGS)`, where `p` is the element computed so far;
 //! - `clan_vec(i, v CLAN_ARGS)`: elements `i .. i + CLAN_VEC` where the leaves are contiguous;
 //! - for those who ask, `clan_fetch(i CLAN_ARGS)`: their memory into the cache.
@@ -12,8 +13,12 @@
 //! never on lengths, strides or constants: those are arguments.
 
 mod arithmetic;
+mod places;
 
 pub(crate) use arithmetic::binary;
+pub(crate) use places::{
+    bind_output, coordinates, output_args, output_params, position, row_coordinates, stride_key,
+};
 
 use super::launch::Launch;
 use super::{ClDevice, Point};
@@ -22,6 +27,7 @@ use crate::error::Result;
 use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::Ternary;
 use arithmetic::{cast, unary};
+use places::{Class, class};
 use std::fmt::Write;
 
 /// Text of `cl/prelude.cl`.
@@ -137,22 +143,6 @@ pub(crate) struct Input<'a> {
     pub vec: usize,
     /// Whether positions need 64 bits.
     pub wide: bool,
-}
-
-/// Strides as the text sees them.
-#[derive(Clone, Copy, PartialEq)]
-enum Class {
-    Zero,
-    One,
-    Any,
-}
-
-fn class(stride: isize) -> Class {
-    match stride {
-        0 => Class::Zero,
-        1 => Class::One,
-        _ => Class::Any,
-    }
 }
 
 impl<'a> Input<'a> {
@@ -489,85 +479,6 @@ pub(crate) fn is_wide(fused: &Fused, nest: &Nest) -> bool {
                 .sum();
             offset + reach > LIMIT
         })
-}
-
-/// Declares `q0 …`: the coordinates of position `of` in a nest of `dims` axes.
-pub(crate) fn coordinates(of: &str, dims: usize) -> String {
-    let mut text = String::new();
-    let mut rest = of.to_string();
-    for d in (1..dims).rev() {
-        let _ = writeln!(text, "  const clan_ix r{d} = CLAN_DIV({rest}, d{d}, m{d}, s{d});");
-        let _ = writeln!(text, "  const clan_off q{d} = (clan_off)({rest} - r{d} * d{d});");
-        rest = format!("r{d}");
-    }
-    if dims > 0 {
-        let _ = writeln!(text, "  const clan_off q0 = (clan_off){rest};");
-    }
-    text
-}
-
-/// The same of place `j` along the last axis in `row`, an index of all others.
-pub(crate) fn row_coordinates(dims: usize) -> String {
-    format!("{}  const clan_off q{} = (clan_off)j;\n", coordinates("row", dims - 1), dims - 1)
-}
-
-/// The memory position of the coordinates: `offset + Σ q·stride`.
-pub(crate) fn position(offset: &str, stride: &str, strides: &[isize]) -> String {
-    let mut text = offset.to_string();
-    for (d, &s) in strides.iter().enumerate() {
-        match class(s) {
-            Class::Zero => {}
-            Class::One => {
-                let _ = write!(text, " + q{d}");
-            }
-            Class::Any => {
-                let _ = write!(text, " + q{d} * {stride}{d}");
-            }
-        }
-    }
-    text
-}
-
-/// Declares the strides of an output as parameters in the order that [`bind_output`] sets.
-pub(crate) fn output_params(strides: &[isize]) -> String {
-    let mut text = ", const clan_off oo".to_string();
-    for (d, &s) in strides.iter().enumerate() {
-        if class(s) == Class::Any {
-            let _ = write!(text, ", const clan_off so_{d}");
-        }
-    }
-    text
-}
-
-/// The same as arguments.
-pub(crate) fn output_args(strides: &[isize]) -> String {
-    let mut text = ", oo".to_string();
-    for (d, &s) in strides.iter().enumerate() {
-        if class(s) == Class::Any {
-            let _ = write!(text, ", so_{d}");
-        }
-    }
-    text
-}
-
-pub(crate) fn bind_output(
-    launch: &mut Launch<'_>,
-    offset: usize,
-    strides: &[isize],
-    wide: bool,
-) -> Result<()> {
-    bind_offset(launch, offset as isize, wide)?;
-    for &s in strides {
-        if class(s) == Class::Any {
-            bind_offset(launch, s, wide)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds the classes of strides to a program's key.
-pub(crate) fn stride_key(key: &mut Vec<u8>, strides: &[isize]) {
-    key.extend(strides.iter().map(|&s| class(s) as u8));
 }
 
 /// Loads one element in the compute type.
