@@ -327,8 +327,8 @@ fn in_turns<C: Send, S, A, B>(
             let before = pass(&mut carry.lock().unwrap_or_else(PoisonError::into_inner), prepared);
             std::mem::forget(lost);
             // Another tile may have been lost meanwhile.
-            let order = (Ordering::Release, Ordering::Relaxed);
-            if passed.compare_exchange(k, k + 1, order.0, order.1).is_err() {
+            let moved = passed.compare_exchange(k, k + 1, Ordering::Release, Ordering::Relaxed);
+            if moved.is_err() {
                 return;
             }
             finish(k, &mut state, before);

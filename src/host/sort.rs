@@ -204,7 +204,8 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
         return;
     }
     let n = keys.len();
-    if n <= if size_of::<P>() == 0 { FEW_ALONE } else { FEW } {
+    let most = if size_of::<P>() == 0 { FEW_ALONE } else { FEW };
+    if n <= most {
         return few(keys, loads);
     }
     if n <= SHORT && K::SIZE > 1 {

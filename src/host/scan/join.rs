@@ -19,7 +19,10 @@ pub(crate) trait Joiner<T, I = T>: Sync {
     /// Down columns.
     fn join(&self, a: T, x: I) -> T;
     fn first(&self, total: T) -> Self::Carry;
-    fn push(&self, carry: Self::Carry, total: T) -> Self::Carry;
+    #[inline(always)]
+    fn push(&self, carry: Self::Carry, total: T) -> Self::Carry {
+        self.merge(carry, self.first(total))
+    }
     /// The carry joined with what comes after it.
     fn after(&self, carry: Self::Carry, x: T) -> T;
     fn whole(&self, carry: Self::Carry) -> T;
@@ -30,13 +33,12 @@ pub(crate) trait Joiner<T, I = T>: Sync {
     fn run(&self, before: Option<Self::Carry>, xs: &[I], out: &mut [T]);
 }
 
-/// Least and greatest elements, products, users' operators.
-///
-/// With `CHAINS` a step takes so long that a processor can do several chains of them at a time.
+/// Least and greatest elements, products, users' operators. Where grouping does not matter four chains are joined side
+/// by side, for each step waits for the one before it.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<F, const EXACT: bool, const CHAINS: bool>(pub F);
+pub(crate) struct Plain<F, const EXACT: bool>(pub F);
 
-impl<T, F, const EXACT: bool, const CHAINS: bool> Joiner<T> for Plain<F, EXACT, CHAINS>
+impl<T, F, const EXACT: bool> Joiner<T> for Plain<F, EXACT>
 where
     T: Copy + Send + Sync,
     F: Fn(T, T) -> T + Sync,
@@ -55,11 +57,6 @@ where
     }
 
     #[inline(always)]
-    fn push(&self, carry: T, total: T) -> T {
-        (self.0)(carry, total)
-    }
-
-    #[inline(always)]
     fn after(&self, carry: T, x: T) -> T {
         (self.0)(carry, x)
     }
@@ -74,34 +71,28 @@ where
     }
 
     fn total(&self, before: Option<T>, xs: &[T]) -> T {
-        let join = |xs: &[T]| xs[1..].iter().fold(xs[0], |a, &x| (self.0)(a, x));
         let quarter = xs.len() / 4;
-        let total = if EXACT && CHAINS && quarter > 0 {
-            let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|k| xs[k * quarter]);
-            for k in 1..quarter {
-                a = (self.0)(a, xs[k]);
-                b = (self.0)(b, xs[quarter + k]);
-                c = (self.0)(c, xs[2 * quarter + k]);
-                d = (self.0)(d, xs[3 * quarter + k]);
-            }
-            let d = xs[4 * quarter..].iter().fold(d, |d, &x| (self.0)(d, x));
-            (self.0)((self.0)(a, b), (self.0)(c, d))
-        } else if EXACT {
-            join(xs)
-        } else {
+        if !EXACT || quarter == 0 {
             // One after the other: products of parts may be out of range where those of all are not.
-            return match before {
-                Some(before) => xs.iter().fold(before, |a, &x| (self.0)(a, x)),
-                None => join(xs),
-            };
-        };
+            let (first, rest) = (before.map_or(xs[0], |before| (self.0)(before, xs[0])), &xs[1..]);
+            return rest.iter().fold(first, |a, &x| (self.0)(a, x));
+        }
+        let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|k| xs[k * quarter]);
+        for k in 1..quarter {
+            a = (self.0)(a, xs[k]);
+            b = (self.0)(b, xs[quarter + k]);
+            c = (self.0)(c, xs[2 * quarter + k]);
+            d = (self.0)(d, xs[3 * quarter + k]);
+        }
+        let d = xs[4 * quarter..].iter().fold(d, |d, &x| (self.0)(d, x));
+        let total = (self.0)((self.0)(a, b), (self.0)(c, d));
         before.map_or(total, |before| (self.0)(before, total))
     }
 
     #[inline]
     fn run(&self, before: Option<T>, xs: &[T], out: &mut [T]) {
         let quarter = xs.len() / 4;
-        if EXACT && CHAINS && quarter >= QUARTER {
+        if EXACT && quarter >= QUARTER {
             return vectorized(|| by_quarters(&self.0, before, xs, out));
         }
         let mut sum = before.map_or(xs[0], |before| (self.0)(before, xs[0]));
@@ -161,11 +152,6 @@ macro_rules! integer_sum {
             #[inline(always)]
             fn first(&self, total: $T) -> $T {
                 total
-            }
-
-            #[inline(always)]
-            fn push(&self, carry: $T, total: $T) -> $T {
-                carry.wrapping_add(total)
             }
 
             #[inline(always)]
@@ -239,11 +225,6 @@ impl Joiner<f32> for FloatSum {
     #[inline(always)]
     fn first(&self, total: f32) -> f64 {
         total.into()
-    }
-
-    #[inline(always)]
-    fn push(&self, carry: f64, total: f32) -> f64 {
-        carry + f64::from(total)
     }
 
     #[inline(always)]

@@ -195,9 +195,10 @@ impl<T: Integer> DeviceArray<T> {
     /// As [`Expr::bincount`].
     pub fn bincount(&self, least: usize) -> Result<DeviceArray<u64>> {
         let (op, input) = ("bincount", Operand::Array(self.raw()?));
-        match known_extent(op, input, least)? {
-            Some(known) => counted(op, input, &Bins::index(T::DTYPE, known)),
-            None => self.expr().bincount(least),
-        }
+        let bins = match known_extent(op, input, least)? {
+            Some(known) => known,
+            None => self.expr().extent(op, least)?,
+        };
+        counted(op, input, &Bins::index(T::DTYPE, bins))
     }
 }

@@ -197,7 +197,7 @@ impl OnHost<'_> {
                 plain!($T, $f, true)
             };
             ($T:ty, $f:expr, $exact:literal) => {
-                self.run(&Plain::<_, $exact, true>($f), source.of::<$T>())
+                self.run(&Plain::<_, $exact>($f), source.of::<$T>())
             };
         }
         match (self.join, self.dtype) {
@@ -235,7 +235,7 @@ impl OnHost<'_> {
             };
             // SAFETY: bits of this size.
             let x = unsafe { values.host_values::<T>() };
-            self.run(&Plain::<_, false, false>(join), Source::Memory(x));
+            self.run(&Plain::<_, false>(join), Source::Memory(x));
         });
     }
 }
