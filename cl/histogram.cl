@@ -4,7 +4,7 @@
 // - histogram_local (GPUs): the counts of a group, in local memory. There are up to 32 copies, which
 //   neighbouring work-items take in turn, so that equal neighbours neither wait for each other nor meet in a
 //   bank; each group writes its sums, which are added afterwards;
-// - histogram_flat (CPUs): one work-item walks a stretch, with counts of its own in global memory,
+// - histogram_flat (CPUs): one work-item walks a stretch, with counts of its own in global memory, of few bins
 //   in several copies so that equal neighbours do not wait for each other's stores;
 // - histogram_atomic: more bins than fit; atomic additions to global memory, some copies as well.
 //
@@ -189,34 +189,86 @@ void histogram_local(__global uint* restrict partial, const clan_ix n, const uin
 #endif
 
 #if CLAN_HAS(1)
-// Task t counts elements t * part and up, first into scratch of its own: 1 << shift copies a bin.
+#ifndef CLAN_COPIES
+#define CLAN_COPIES 4
+#endif
+#define CLAN_SOME 64 // elements whose bins are found before they are counted, in vectors
+
+// The bins of CLAN_SOME elements.
+static inline void clan_places(const clan_ix from, uint* place, const uint bins CLAN_BIN_PARAMS CLAN_PARAMS) {
+#if CLAN_BIN == CLAN_EDGES
+  // All elements go one step of the search at a time.
+  clan_t x[CLAN_SOME];
+  for (uint k = 0; k < CLAN_SOME; k++) {
+    x[k] = clan_at(from + k CLAN_ARGS);
+    place[k] = 0;
+  }
+  for (uint step = top; step > 0; step /= 2) {
+    for (uint k = 0; k < CLAN_SOME; k++) {
+      const uint at = place[k] + step;
+      place[k] = (at < bins) & (edges[min(at, bins)] <= x[k]) ? at : place[k];
+    }
+  }
+  for (uint k = 0; k < CLAN_SOME; k++) place[k] = (x[k] >= edges[0]) & (x[k] <= edges[bins]) ? place[k] : bins;
+#else
+  for (uint k = 0; k < CLAN_SOME; k++) place[k] = clan_bin(clan_at(from + k CLAN_ARGS), bins CLAN_BIN_ARGS);
+#endif
+}
+
+// Task t counts elements t * part and up into partial[t * bins + b]; where there are copies, first into those
+// of its own in scratch. They have a place more, for elements without a bin.
+#if CLAN_COPIES > 1
+#define CLAN_SCRATCH __global uint *restrict scratch,
+#define CLAN_COUNT(k, lane) mine[min((k), values) * CLAN_COPIES + (lane) % CLAN_COPIES]++
+#else
+#define CLAN_SCRATCH
 #define CLAN_COUNT(k, lane)                                                                        \
   {                                                                                                \
     const uint at = (k);                                                                           \
-    if (at < values) mine[(at << shift) + ((lane) & mask)]++;                                      \
+    if (at < bins) mine[at]++;                                                                     \
   }
+#endif
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
-void histogram_flat(__global uint* restrict partial, __global uint* restrict scratch, const clan_ix n,
-                    const clan_ix part, const uint tasks, const uint bins, const uint shift
-                    CLAN_BIN_PARAMS CLAN_PARAMS) {
-  const uint task = get_global_id(0), values = CLAN_VALUES(bins), mask = (1u << shift) - 1;
+void histogram_flat(__global uint* restrict partial, CLAN_SCRATCH const clan_ix n, const clan_ix part,
+                    const uint tasks, const uint bins CLAN_BIN_PARAMS CLAN_PARAMS) {
+  const uint task = get_global_id(0), values = CLAN_VALUES(bins);
   if (task >= tasks) return;
-  __global uint* mine = scratch + ((size_t)task * values << shift);
-  for (uint k = 0; k < values << shift; k++) mine[k] = 0;
-  const clan_ix from = task * part, to = min(n, from + part);
-  CLAN_WALK(from, CLAN_VEC, to, 0, 1)
+  __global uint* const result = partial + (size_t)task * bins;
+#if CLAN_COPIES > 1
+  const uint counters = (values + 1) * CLAN_COPIES;
+  __global uint* const mine = scratch + (size_t)task * counters;
+#else
+  const uint counters = bins;
+  __global uint* const mine = result;
+#endif
+  for (uint k = 0; k < counters; k++) mine[k] = 0;
+  clan_ix i = task * part;
+  const clan_ix to = min(n, i + part);
+  for (; i + CLAN_SOME <= to; i += CLAN_SOME) {
+#if CLAN_BIN == CLAN_BYTES
+    _Pragma("unroll 16") for (uint k = 0; k < CLAN_SOME; k++)
+        CLAN_COUNT(clan_bin(clan_at(i + k CLAN_ARGS), bins CLAN_BIN_ARGS), k);
+#else
+    uint place[CLAN_SOME];
+    clan_places(i, place, bins CLAN_BIN_ARGS CLAN_ARGS);
+    _Pragma("unroll 16") for (uint k = 0; k < CLAN_SOME; k++) CLAN_COUNT(place[k], k);
+#endif
+  }
+  for (; i < to; i++) CLAN_COUNT(clan_bin(clan_at(i CLAN_ARGS), bins CLAN_BIN_ARGS), 0);
+#if CLAN_COPIES > 1
   for (uint b = 0; b < values; b++) {
     uint sum = 0;
-    for (uint c = 0; c <= mask; c++) sum += mine[(b << shift) + c];
+    for (uint c = 0; c < CLAN_COPIES; c++) sum += mine[b * CLAN_COPIES + c];
 #if CLAN_BIN == CLAN_BYTES
-    mine[b << shift] = sum;
+    mine[b * CLAN_COPIES] = sum;
   }
   for (uint b = 0; b < bins; b++) {
     uint sum = 0;
-    for (uint k = starts[b]; k < starts[b + 1]; k++) sum += mine[k << shift];
+    for (uint k = starts[b]; k < starts[b + 1]; k++) sum += mine[k * CLAN_COPIES];
 #endif
-    partial[b * (size_t)tasks + task] = sum;
+    result[b] = sum;
   }
+#endif
 }
 #undef CLAN_COUNT
 #endif

@@ -6,7 +6,8 @@
 // nothing else. Floats are made of exactly defined operations: fma, and square roots that are rounded
 // correctly where the device says so.
 //
-// private: CLAN_BLOCKS blocks a work-item, one after the other; constant: the coefficients, immediate operands; global: the result,
+// private: CLAN_BLOCKS blocks a work-item, one after the other, or, with CLAN_LANES on CPUs, so many side by side
+// that the compiler makes vectors of them; constant: the coefficients, immediate operands; global: the result,
 // written once, four elements at a time where a group's blocks begin at a vector; local: not used.
 #ifndef CLAN_DRAW
 typedef float clan_t;
@@ -101,7 +102,12 @@ static inline float clan_towards_0(const int x) {
 #define CLAN_TOWARDS_0(x) clan_towards_0(x)
 #else
 static inline float clan_root(const float x) { return sqrt(x); }
+#if defined(CLAN_LANES) && defined(CLAN_FP64)
+// PoCL's conversion takes longer than all the rest. The digits that a float has no room for are dropped.
+#define CLAN_TOWARDS_0(x) ((float)as_double(as_ulong((double)(x)) & ~0x1ffffffful))
+#else
 #define CLAN_TOWARDS_0(x) convert_float_rtz(x)
+#endif
 #define CLAN_MANTISSA(bits) (((bits) & 0x007fffffu) | 0x3f000000u) // between 1/2 and 1
 #endif
 
@@ -270,6 +276,7 @@ static inline void clan_draw(const uint low, const uint high, const uint stream,
 }
 
 // Elements `n` of the stream from number `base * CLAN_EACH + skip` on, CLAN_BLOCKS blocks a work-item.
+#ifndef CLAN_LANES
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void random(__global clan_out_t* restrict out, const ulong n, const ulong base, const uint skip,
             const uint stream, CLAN_KEYS_PARAM, const ulong p, const ulong q, const ulong r) {
@@ -302,6 +309,57 @@ void random(__global clan_out_t* restrict out, const ulong n, const ulong base, 
     }
   }
 }
+
+#else
+
+#if CLAN_DRAW == CLAN_INTEGERS && !defined(CLAN_WIDE_WORDS)
+#define CLAN_REFUSES
+// As clan_draw, of the first words alone; returns whether one of them has to be drawn again.
+static inline uint clan_draw_once(const ulong number, const uint stream, CLAN_KEYS_PARAM, const uint p,
+                                  const uint q, const uint r, clan_t* v) {
+  const uint4 w = clan_philox((uint)number, (uint)(number >> 32), stream, CLAN_PURPOSE, CLAN_KEYS);
+  const uint all = q == 0 ? 0xffffffffu : 0u;
+  const ulong a = (ulong)w.x * q, b = (ulong)w.y * q, c = (ulong)w.z * q, d = (ulong)w.w * q;
+  v[0] = (clan_t)(p + ((uint)(a >> 32) | (w.x & all)));
+  v[1] = (clan_t)(p + ((uint)(b >> 32) | (w.y & all)));
+  v[2] = (clan_t)(p + ((uint)(c >> 32) | (w.z & all)));
+  v[3] = (clan_t)(p + ((uint)(d >> 32) | (w.w & all)));
+  return ((uint)a < r) | ((uint)b < r) | ((uint)c < r) | ((uint)d < r);
+}
+#endif
+
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void random(__global clan_out_t* restrict out, const ulong n, const ulong base, const uint skip,
+            const uint stream, CLAN_KEYS_PARAM, const ulong p, const ulong q, const ulong r) {
+  for (uint u = 0; u < CLAN_BLOCKS; u += CLAN_LANES) {
+    const ulong block = (ulong)get_global_id(0) * CLAN_BLOCKS + u, begin = block * CLAN_EACH;
+    if (begin >= n + skip) return;
+    const ulong number = base + block;
+    clan_t v[CLAN_LANES * CLAN_EACH];
+    bool again = true;
+#ifdef CLAN_REFUSES
+    uint refused = 0;
+    for (uint l = 0; l < CLAN_LANES; l++)
+      refused |= clan_draw_once(number + l, stream, CLAN_KEYS, (uint)p, (uint)q, (uint)r, v + l * CLAN_EACH);
+    again = refused != 0;
+#endif
+    if (again) {
+      for (uint l = 0; l < CLAN_LANES; l++) {
+        const ulong of = number + l;
+        clan_draw((uint)of, (uint)(of >> 32), stream, CLAN_KEYS, p, q, r, v + l * CLAN_EACH);
+      }
+    }
+    if (begin >= skip && begin + CLAN_LANES * CLAN_EACH <= n + skip) {
+      for (uint k = 0; k < CLAN_LANES * CLAN_EACH; k++) CLAN_PUT(out, begin - skip + k, v[k]);
+    } else {
+      for (uint k = 0; k < CLAN_LANES * CLAN_EACH; k++) {
+        const ulong at = begin + k;
+        if (at >= skip && at < n + skip) CLAN_PUT(out, at - skip, v[k]);
+      }
+    }
+  }
+}
+#endif
 
 #define CLAN_MIX(half, key, mask)                                                                  \
   {                                                                                                \

@@ -163,6 +163,7 @@ static inline void clan_push_vec(clan_acc* a, const clan_t* v, const clan_ix r) 
 
 // Joins the accumulators of `lanes` neighbouring work-items (a power of two) into the first.
 static inline clan_acc clan_tree(clan_acc a, __local clan_acc* shared, const uint lane, const uint lanes) {
+#if CLAN_GROUP > 1
   const uint me = get_local_id(0);
   for (uint w = lanes / 2; w > 0; w /= 2) {
     shared[me] = a;
@@ -170,11 +171,13 @@ static inline clan_acc clan_tree(clan_acc a, __local clan_acc* shared, const uin
     if (lane < w) a = clan_join(a, shared[me + w]);
     barrier(CLK_LOCAL_MEM_FENCE);
   }
+#endif
   return a;
 }
 
 // `lanes` work-items a row (a power of two up to CLAN_GROUP); a row is cut into `splits` parts of
-// `part` elements, each of its own group when there are several.
+// `part` elements, each of its own group when there are several. A lone work-item walks over neighbouring rows,
+// for starting a group costs as much as a short row.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void reduce_rows(__global clan_out_t* out, __global clan_acc* partial, const clan_ix rows,
                  const clan_ix len, const uint splits, const clan_ix part, const uint lanes,
@@ -182,48 +185,56 @@ void reduce_rows(__global clan_out_t* out, __global clan_acc* partial, const cla
   __local clan_acc shared[CLAN_GROUP];
   const uint lane = get_local_id(0) & (lanes - 1);
   const uint split = get_group_id(0) % splits;
+#if CLAN_GROUP == 1
+  const clan_ix groups = (clan_ix)get_num_groups(0) / splits, each = (rows + groups - 1) / groups;
+  const clan_ix first = (clan_ix)(get_group_id(0) / splits) * each;
+  for (clan_ix row = first; row < min(rows, first + each); row++) {
+#else
   const clan_ix row = (clan_ix)(get_group_id(0) / splits) * (CLAN_GROUP / lanes) + get_local_id(0) / lanes;
-  clan_acc a = clan_identity();
-  if (row < rows) {
-    const clan_ix base = row * len;
-    const clan_ix from = split * part;
-    const clan_ix to = min(len, from + part);
-    clan_ix r = from;
-#if CLAN_VEC > 1
-    // Up to the first aligned position, then vectors.
-    const clan_ix head = min(to, from + (CLAN_VEC - 1 - (base + from + CLAN_VEC - 1) % CLAN_VEC));
-    for (r = from + lane; r < head; r += lanes) clan_push(&a, (clan_word)clan_at(base + r CLAN_ARGS), r);
-    const clan_ix step = (clan_ix)lanes * CLAN_VEC;
-    const clan_ix tail = head + (to - head) / CLAN_VEC * CLAN_VEC;
-    r = head + lane * CLAN_VEC;
-    for (; r + (CLAN_UNROLL - 1) * step < tail; r += CLAN_UNROLL * step) {
-      clan_t v[CLAN_UNROLL][CLAN_VEC];
-#pragma unroll
-      for (int u = 0; u < CLAN_UNROLL; u++) clan_vec(base + r + u * step, v[u] CLAN_ARGS);
-#pragma unroll
-      for (int u = 0; u < CLAN_UNROLL; u++) clan_push_vec(&a, v[u], r + u * step);
-    }
-    for (; r < tail; r += step) {
-      clan_t v[CLAN_VEC];
-      clan_vec(base + r, v CLAN_ARGS);
-      clan_push_vec(&a, v, r);
-    }
-    r = tail;
+  {
 #endif
-    r += lane;
-    for (; r + (CLAN_UNROLL - 1) * lanes < to; r += CLAN_UNROLL * lanes) {
-      clan_t v[CLAN_UNROLL];
+    clan_acc a = clan_identity();
+    if (row < rows) {
+      const clan_ix base = row * len;
+      const clan_ix from = split * part;
+      const clan_ix to = min(len, from + part);
+      clan_ix r = from;
+#if CLAN_VEC > 1
+      // Up to the first aligned position, then vectors.
+      const clan_ix head = min(to, from + (CLAN_VEC - 1 - (base + from + CLAN_VEC - 1) % CLAN_VEC));
+      for (r = from + lane; r < head; r += lanes) clan_push(&a, (clan_word)clan_at(base + r CLAN_ARGS), r);
+      const clan_ix step = (clan_ix)lanes * CLAN_VEC;
+      const clan_ix tail = head + (to - head) / CLAN_VEC * CLAN_VEC;
+      r = head + lane * CLAN_VEC;
+      for (; r + (CLAN_UNROLL - 1) * step < tail; r += CLAN_UNROLL * step) {
+        clan_t v[CLAN_UNROLL][CLAN_VEC];
 #pragma unroll
-      for (int u = 0; u < CLAN_UNROLL; u++) v[u] = clan_at(base + r + u * lanes CLAN_ARGS);
+        for (int u = 0; u < CLAN_UNROLL; u++) clan_vec(base + r + u * step, v[u] CLAN_ARGS);
 #pragma unroll
-      for (int u = 0; u < CLAN_UNROLL; u++) clan_push(&a, (clan_word)v[u], r + u * lanes);
+        for (int u = 0; u < CLAN_UNROLL; u++) clan_push_vec(&a, v[u], r + u * step);
+      }
+      for (; r < tail; r += step) {
+        clan_t v[CLAN_VEC];
+        clan_vec(base + r, v CLAN_ARGS);
+        clan_push_vec(&a, v, r);
+      }
+      r = tail;
+#endif
+      r += lane;
+      for (; r + (CLAN_UNROLL - 1) * lanes < to; r += CLAN_UNROLL * lanes) {
+        clan_t v[CLAN_UNROLL];
+#pragma unroll
+        for (int u = 0; u < CLAN_UNROLL; u++) v[u] = clan_at(base + r + u * lanes CLAN_ARGS);
+#pragma unroll
+        for (int u = 0; u < CLAN_UNROLL; u++) clan_push(&a, (clan_word)v[u], r + u * lanes);
+      }
+      for (; r < to; r += lanes) clan_push(&a, (clan_word)clan_at(base + r CLAN_ARGS), r);
     }
-    for (; r < to; r += lanes) clan_push(&a, (clan_word)clan_at(base + r CLAN_ARGS), r);
-  }
-  a = clan_tree(a, shared, lane, lanes);
-  if (lane == 0 && row < rows) {
-    if (splits == 1) CLAN_PUT(out, row, clan_finish(a, divisor));
-    else partial[row * splits + split] = a;
+    a = clan_tree(a, shared, lane, lanes);
+    if (lane == 0 && row < rows) {
+      if (splits == 1) CLAN_PUT(out, row, clan_finish(a, divisor));
+      else partial[row * splits + split] = a;
+    }
   }
 }
 

@@ -90,6 +90,15 @@ impl ClDevice {
         }
     }
 
+    /// The point for kernels whose work-items share nothing, walking along stretches of their own on CPUs,
+    /// whose threads take whole groups.
+    pub fn walking_point(&self) -> Point {
+        match self.launch_kind {
+            DeviceKind::Cpu => Point { group: 1, ..self.point },
+            _ => self.point,
+        }
+    }
+
     /// The point for reductions: on a CPU one work-item walks a stretch of its own.
     ///
     /// H200, 2^28 f32, GB/s, unroll 1 / 2 / 4: sum 4320 / 4396 / 4412, argmax 4288 / 4377 / 4390,
@@ -97,7 +106,7 @@ impl ClDevice {
     /// 8 / 16 / 32: sum 4196 / 4412 / 4319, of columns 4332 / 4219 / 4067.
     pub fn reduce_point(&self) -> Point {
         match self.launch_kind {
-            DeviceKind::Cpu => Point { group: 1, vector_bytes: 64, unroll: 1, ..self.point },
+            DeviceKind::Cpu => Point { vector_bytes: 64, ..self.walking_point() },
             _ => Point { unroll: 4, ..self.point },
         }
     }

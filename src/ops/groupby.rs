@@ -366,11 +366,12 @@ impl Op for Join<'_> {
         let start = Node::scalar(identity(self.kind, acc), acc);
         let rows = map::eval(&start.with(acc, &[tasks * groups], Some(on)))?;
         if n > 0 {
-            let group = device.point.group;
+            let point = device.walking_point();
+            let group = point.group;
             let key = vec![self.kind as u8, dtype as u8, acc as u8];
             let program = device.programs.get(device, self.op, ("groupby", key), || {
                 [
-                    codegen::defines(device, false, device.point),
+                    codegen::defines(device, false, point),
                     codegen::PRELUDE.to_string(),
                     types(dtype, acc, self.kind as u8),
                     SOURCE.to_string(),

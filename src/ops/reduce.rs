@@ -329,7 +329,15 @@ impl Op for Reduce<'_> {
         };
         let lanes =
             if by_columns { group } else { lanes(rows, len, input.vec, group, point.groups) };
-        let blocks = if by_columns { blocks } else { rows.div_ceil(group / lanes) };
+        let blocks = match by_columns {
+            true => blocks,
+            // Rounds for elements that are no vectors as well.
+            false if group == 1 => {
+                let most = device.loop_rounds() / (len + 2 * input.vec);
+                rows.min(point.groups.max(rows.div_ceil(most.max(1))))
+            }
+            false => rows.div_ceil(group / lanes),
+        };
         let wanted = if lanes == group { (point.groups / blocks).max(1) } else { 1 };
         let splits = wanted.min(len.div_ceil(per_round * 4)).max(1);
         let (side_by_side, width) =

@@ -136,9 +136,10 @@ impl Bins {
     /// For elements of 8 bits: the bin of each, by its bits.
     pub fn byte_places(&self) -> [u32; 256] {
         let mut places = [u32::MAX; 256];
+        let bytes: [u8; 256] = std::array::from_fn(|k| k as u8);
         match self.dtype.is_signed() {
-            true => i8::places(self, &std::array::from_fn::<_, 256, _>(|k| k as i8), &mut places),
-            false => u8::places(self, &std::array::from_fn::<_, 256, _>(|k| k as u8), &mut places),
+            true => Finder::of(self).places(&bytes.map(|byte| byte as i8), &mut places),
+            false => Finder::of(self).places(&bytes, &mut places),
         }
         places
     }
@@ -228,22 +229,75 @@ fn even_integers(
 pub(crate) trait Place: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn from_scalar(v: Scalar) -> Self;
 
-    /// The bins of neighbouring elements; the number of bins or more for those that have none.
+    /// As [`Finder::places`], where bins have no edges of their own.
     fn places(bins: &Bins, x: &[Self], out: &mut [u32]);
 }
 
-/// The last edge but the very last that is not above x.
-fn between<T: PartialOrd + Copy>(edges: &[T], x: T) -> u32 {
-    let bins = edges.len() - 1;
-    if !(x >= edges[0] && x <= edges[bins]) {
-        return bins as u32;
-    }
-    edges[1..bins].partition_point(|&e| e <= x) as u32
+/// Finds the bins of elements.
+pub(crate) struct Finder<'a, T> {
+    bins: &'a Bins,
+    search: Option<Search<T>>,
 }
 
-fn by_edges<T: Place>(edges: &[Scalar], x: &[T], out: &mut [u32]) {
-    let edges: Vec<T> = edges.iter().map(|&e| T::from_scalar(e)).collect();
-    out.iter_mut().zip(x).for_each(|(o, &x)| *o = between(&edges, x));
+impl<T: Place> Finder<'_, T> {
+    pub fn of(bins: &Bins) -> Finder<'_, T> {
+        Finder { bins, search: Search::of(bins) }
+    }
+
+    /// The bins of neighbouring elements; the number of bins or more for those that have none.
+    pub fn places(&self, x: &[T], out: &mut [u32]) {
+        match &self.search {
+            Some(search) => search.places(x, out),
+            None => T::places(self.bins, x, out),
+        }
+    }
+}
+
+/// A search among given edges.
+struct Search<T> {
+    first: T,
+    last: T,
+    bins: u32,
+    /// The edges between, and the last again until there are 2ⁿ − 1.
+    inner: Vec<T>,
+}
+
+/// Elements that go one step of the search at a time, so that none waits for another's memory.
+const SIDE_BY_SIDE: usize = 16;
+
+impl<T: Place> Search<T> {
+    /// Where bins have edges of their own.
+    fn of(bins: &Bins) -> Option<Search<T>> {
+        let By::Edges(edges) = &bins.by else { return None };
+        let edges: Vec<T> = edges.iter().map(|&e| T::from_scalar(e)).collect();
+        let (&first, &last) = (edges.first()?, edges.last()?);
+        let mut inner = edges[1..bins.len].to_vec();
+        inner.resize(bins.len.next_power_of_two() - 1, last);
+        Some(Search { first, last, bins: bins.len as u32, inner })
+    }
+
+    /// For each x the last edge but the very last that is not above it.
+    fn places(&self, x: &[T], out: &mut [u32]) {
+        for (x, out) in x.chunks(SIDE_BY_SIDE).zip(out.chunks_mut(SIDE_BY_SIDE)) {
+            let mut side_by_side = [self.first; SIDE_BY_SIDE];
+            side_by_side[..x.len()].copy_from_slice(x);
+            let mut place = [0u32; SIDE_BY_SIDE];
+            let mut step = (self.inner.len() as u32 + 1) / 2;
+            while step > 0 {
+                for (place, x) in place.iter_mut().zip(&side_by_side) {
+                    let at = *place + step;
+                    // SAFETY: with all steps, each half the one before, no sum is above the length.
+                    let edge = unsafe { self.inner.get_unchecked(at as usize - 1) };
+                    *place = if edge <= x { at } else { *place };
+                }
+                step /= 2;
+            }
+            for ((out, place), &x) in out.iter_mut().zip(place).zip(x) {
+                let inside = (x >= self.first) & (x <= self.last);
+                *out = if inside { place.min(self.bins - 1) } else { self.bins };
+            }
+        }
+    }
 }
 
 macro_rules! float_place {
@@ -256,7 +310,6 @@ macro_rules! float_place {
             fn places(bins: &Bins, x: &[$t], out: &mut [u32]) {
                 let n = bins.len as u32;
                 match &bins.by {
-                    By::Edges(edges) => by_edges(edges, x, out),
                     By::Even(even) => {
                         let [low, high] = [even.low as $t, even.high as $t];
                         let [scale, width] = [even.scale as $t, even.width as $t];
@@ -275,7 +328,7 @@ macro_rules! float_place {
                             if inside { k as u32 } else { n }
                         });
                     }
-                    // Floats are no indices.
+                    // Floats are no indices, and edges are searched.
                     _ => out.fill(n),
                 }
             }
@@ -294,7 +347,6 @@ macro_rules! integer_place {
             fn places(bins: &Bins, x: &[$t], out: &mut [u32]) {
                 let n = bins.len as u32;
                 match &bins.by {
-                    By::Edges(edges) => by_edges(edges, x, out),
                     By::EvenInteger(even) => {
                         let e = *even;
                         let high = |a: u64, b: u64| ((u128::from(a) * u128::from(b)) >> 64) as u64;

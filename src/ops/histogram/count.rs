@@ -1,6 +1,6 @@
 //! One pass over the elements.
 
-use super::bins::{Bins, By, Place};
+use super::bins::{Bins, By, Finder, Place};
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::with_compute;
@@ -130,13 +130,14 @@ fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins, weight: usize) ->
     let copies = if n <= FEW && len >= 8 * n { COPIES } else { 1 };
     // A place more for elements that have no bin.
     let row = n + 1;
+    let finder = Finder::of(bins);
     let part = |from: usize, to: usize| {
         let mut counts = vec![0u64; row * copies];
         let mut places = [0u32; SOME];
         x.pieces(from, to - from, |x| {
             for x in x.chunks(SOME) {
                 let places = &mut places[..x.len()];
-                T::places(bins, x, places);
+                finder.places(x, places);
                 count(places, &mut counts, n, copies);
             }
         });
@@ -199,7 +200,7 @@ pub(crate) fn shifted(dtype: DType) -> &'static str {
 #[cfg(feature = "opencl")]
 enum Way {
     Local { shift: u32 },
-    Flat { shift: u32, tasks: usize, part: usize },
+    Flat { copies: usize, tasks: usize, part: usize },
     Atomic { copies: usize },
 }
 
@@ -237,14 +238,14 @@ impl Count<'_> {
         let units = device.info.compute_units.max(1);
         let large = device.maker == Maker::Nvidia && device.info.max_work_group >= 1024;
         match (device.launch_kind, self.is_bytes()) {
-            (DeviceKind::Cpu, _) => point,
+            (DeviceKind::Cpu, _) => device.walking_point(),
             (_, true) if large => Point { group: 1024, unroll, groups: units * 2, ..point },
             (_, false) if large => Point { group: 512, groups: units * 8, ..point },
             _ => Point { unroll, ..point },
         }
     }
 
-    fn way(&self, device: &ClDevice, vec: usize) -> Way {
+    fn way(&self, device: &ClDevice) -> Way {
         let (n, values) = (self.fused.len(), self.values());
         if device.launch_kind != DeviceKind::Cpu {
             let fits = values <= SLOTS && 4 * SLOTS as u64 <= device.local_bytes();
@@ -257,18 +258,23 @@ impl Count<'_> {
                 false => Way::Atomic { copies: ((16 << 20) / values).clamp(1, 16) },
             };
         }
-        // Clearing and adding the counts are rounds of loops as well.
+        // Clearing and adding the counts are rounds of loops as well, and so is every step of a search.
         let rounds = device.loop_rounds();
         let most = if rounds == usize::MAX { 4 << 20 } else { 4096 };
         if values > most {
             return Way::Atomic { copies: 1 };
         }
-        let shift = if values <= FEW { 2 } else { 0 };
-        let tasks = (device.info.compute_units * 4).max(n.div_ceil(rounds / 2));
+        let copies = if values <= FEW { COPIES } else { 1 };
+        let steps = match self.bins.by {
+            By::Edges(_) => 5 + values.ilog2() as usize,
+            _ => 3,
+        };
+        let longest = (rounds / (2 * steps)).min(LAUNCH);
+        let tasks = (device.info.compute_units * 4).max(n.div_ceil(longest));
         // Tasks that take more elements than they have counts to clear.
-        let tasks = tasks.min(n.div_ceil(4 * values)).max(n.div_ceil((rounds / 2).min(LAUNCH)));
-        let part = n.div_ceil(tasks).next_multiple_of(vec);
-        Way::Flat { shift, tasks: n.div_ceil(part), part }
+        let tasks = tasks.min(n.div_ceil(4 * values)).max(n.div_ceil(longest));
+        let part = n.div_ceil(tasks);
+        Way::Flat { copies, tasks: n.div_ceil(part), part }
     }
 
     /// Counts of parts of the elements: shape `[bins, parts]`.
@@ -277,13 +283,13 @@ impl Count<'_> {
         let nest = self.fused.nest(&order, None);
         let point = self.point(device);
         let input = codegen::Input::new(self.fused, &nest, point);
-        let way = self.way(device, input.vec);
-        let number = match way {
-            Way::Local { .. } => 0,
-            Way::Flat { .. } => 1,
-            Way::Atomic { .. } => 2,
+        let way = self.way(device);
+        let (number, copies) = match way {
+            Way::Local { .. } => (0, 1),
+            Way::Flat { copies, .. } => (1, copies),
+            Way::Atomic { .. } => (2, 1),
         };
-        let mut key = vec![self.kind(), number];
+        let mut key = vec![self.kind(), number, copies as u8];
         point.key(&mut key);
         input.key(&mut key);
         let program = device.programs.get(device, self.op, ("histogram", key), || {
@@ -293,7 +299,7 @@ impl Count<'_> {
                 input.text(),
                 shifted(self.bins.dtype).to_string(),
                 format!(
-                    "#define CLAN_WAY {number}\n#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n",
+                    "#define CLAN_WAY {number}\n#define CLAN_COPIES {copies}\n#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n",
                     self.kind()
                 ),
                 SOURCE.to_string(),
@@ -326,23 +332,27 @@ impl Count<'_> {
                 unsafe { launch.run([groups, 1, 1], [group, 1, 1])? };
                 Ok(filled(groups, [groups as isize, 1], Arc::new(out)))
             }
-            Way::Flat { shift, tasks, part } => {
+            Way::Flat { tasks, part, .. } => {
                 let out = Buffer::new(self.device, bins * tasks * 4)?;
-                let scratch = Buffer::new(self.device, (tasks * self.values() * 4) << shift)?;
+                let scratch = match copies {
+                    1 => None,
+                    n => Some(Buffer::new(self.device, tasks * (self.values() + 1) * n * 4)?),
+                };
                 let mut launch = Launch::new(device, &program, self.op, "histogram_flat")?;
                 launch.output(&out)?;
-                launch.output(&scratch)?;
+                if let Some(scratch) = &scratch {
+                    launch.output(scratch)?;
+                }
                 codegen::bind_index(&mut launch, n, input.wide)?;
                 codegen::bind_index(&mut launch, part, input.wide)?;
                 launch.value(tasks as u32)?;
                 launch.value(bins as u32)?;
-                launch.value(shift)?;
                 self.bind(&mut launch, table.as_ref())?;
                 input.bind(&mut launch)?;
-                // SAFETY: the arguments follow the kernel's parameters; a task has a column of the
-                // output and a row of the scratch.
+                // SAFETY: the arguments follow the kernel's parameters; a task has a row of the
+                // output and one of the scratch, which has a place for elements without a bin.
                 unsafe { launch.run([tasks.div_ceil(group), 1, 1], [group, 1, 1])? };
-                Ok(filled(tasks, [tasks as isize, 1], Arc::new(out)))
+                Ok(filled(tasks, [1, bins as isize], Arc::new(out)))
             }
             Way::Atomic { copies } => {
                 let rows = copies * n.div_ceil(LAUNCH);

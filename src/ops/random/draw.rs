@@ -212,25 +212,35 @@ impl Draw<'_> {
         let each = if self.is_wide() { 2 } else { 4 };
         let skip = (self.from.position % each) as usize;
         let (draw, [p, q, r]) = self.arguments();
-        let group = device.point.group;
+        // A CPU makes vectors of blocks side by side.
+        let lanes = device.launch_kind == DeviceKind::Cpu;
+        let point = device.walking_point();
+        let group = point.group;
         let blocks = (self.n + skip).div_ceil(each as usize);
         // H200, 2^28 f32, GB/s, 1 / 2 / 4 / 8 blocks: uniform 3587 / 4279 / 4530 / 4496; in groups of 128 3351 /
         // 4217 / 4463 / 4453. Normal, by an earlier kernel, 2 / 4 / 8 / 16: 2750 / 2875 / 2950 / 2974.
-        let per_item = match self.what {
-            _ if device.launch_kind == DeviceKind::Cpu => 1,
+        let per_item: usize = match self.what {
+            _ if lanes => 1024,
             What::Normal(..) if self.is_wide() => 8,
             What::Normal(..) if blocks >= MANY_BLOCKS => 16,
             _ => 4,
         };
         // Wide ones may have a radius of 0, and then a zero whose sign the host does not have.
         let standard = matches!(self.what, What::Normal(0.0, 1.0)) && !self.is_wide();
-        let key = vec![draw, self.dtype as u8, u8::from(steps), u8::from(standard), per_item as u8];
+        let key = vec![
+            draw,
+            self.dtype as u8,
+            u8::from(steps),
+            u8::from(standard),
+            per_item.ilog2() as u8,
+        ];
         let program = device.programs.get(device, self.op, ("random", key), || {
             [
-                codegen::defines(device, false, device.point),
+                codegen::defines(device, false, point),
                 codegen::PRELUDE.to_string(),
                 types(self.dtype, draw),
                 format!("#define CLAN_BLOCKS {per_item}\n"),
+                if lanes { format!("#define CLAN_LANES {LANES}\n") } else { String::new() },
                 if steps { "#define CLAN_PTX\n" } else { "" }.to_string(),
                 if standard { "#define CLAN_STANDARD\n" } else { "" }.to_string(),
                 SOURCE.to_string(),
