@@ -3,7 +3,8 @@
 // constant: the filter's coefficients, which every work-item reads at the same time;
 // local: the tile of the image that a work-group needs, with its halo, read from global memory
 // once; private: a column of CLAN_PATCH results a work-item, so that a value from local memory is
-// used for several of them; global: image and result, coalesced.
+// used for several of them; global: image and result, coalesced. Large filters, and CPUs, whose local memory is
+// global memory, have kernels without tiles.
 //
 // Products and sums may be contracted here: a filter is no place for bit equality, and it halves
 // the arithmetic.
@@ -57,7 +58,7 @@ static inline clan_off clan_border(clan_off i, const clan_off n) {
 #endif
 }
 
-#ifndef CLAN_DIRECT
+#if !defined(CLAN_DIRECT) && !defined(CLAN_LANES)
 #define CLAN_TILE_Y (CLAN_GROUP / CLAN_TILE_X * CLAN_PATCH)
 #define CLAN_LOCAL_X (CLAN_TILE_X + CLAN_FW - 1)
 #define CLAN_LOCAL_Y (CLAN_TILE_Y + CLAN_FH - 1)
@@ -131,10 +132,10 @@ void conv2d_tiled(__global clan_out_t* restrict out, __global const CLAN_STORED*
     }
   }
 }
-#else
+#elif defined(CLAN_DIRECT)
 
-// One result a work-item, straight from global memory: for large filters, and for CPUs, whose
-// local memory is global memory. The filter is read from constant memory where it fits.
+// One result a work-item, straight from global memory, for large filters. The filter is read from constant
+// memory where it fits.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void conv2d_direct(__global clan_out_t* restrict out, __global const CLAN_STORED* restrict in, const clan_off offset,
                    CLAN_FILTER_SPACE const CLAN_STORED* filter, const clan_off filter_offset, const clan_ix depth,
@@ -169,5 +170,52 @@ void conv2d_direct(__global clan_out_t* restrict out, __global const CLAN_STORED
     }
   }
   CLAN_PUT(out, (clan_off)row * (clan_off)width + x, (clan_out_c)sum);
+}
+#else
+
+// For CPUs: lone work-items, CLAN_TILE_X results of a row each, straight from global memory. Each coefficient meets
+// CLAN_LANES neighbours before the next one comes, so that the compiler makes vectors of them.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void conv2d_lanes(__global clan_out_t* restrict out, __global const CLAN_STORED* restrict in, const clan_off offset,
+                  CLAN_FILTER_SPACE const CLAN_STORED* filter, const clan_off filter_offset, const clan_ix depth,
+                  const clan_ix height, const clan_ix width, const clan_ix rows, const clan_ix groups_x,
+                  const clan_off filter_depth, const clan_off filter_height, const clan_off filter_width) {
+  const clan_ix row = get_group_id(0) / groups_x, begin = get_group_id(0) % groups_x * CLAN_TILE_X;
+  const clan_off y = (clan_off)(row % height), layer = (clan_off)(row / height);
+  const clan_off z = layer % (clan_off)depth, area = (clan_off)(height * width), top = y - CLAN_FH / 2;
+  for (clan_ix x = begin; x < min(width, begin + CLAN_TILE_X); x += CLAN_LANES) {
+    const uint count = (uint)min((clan_ix)CLAN_LANES, width - x);
+    const clan_off left = (clan_off)x - CLAN_FW / 2;
+    const bool inside = left >= 0 && left + CLAN_LANES + CLAN_FW - 1 <= (clan_off)width;
+    clan_sum sum[CLAN_LANES];
+    for (uint l = 0; l < CLAN_LANES; l++) sum[l] = 0;
+    for (clan_off d = 0; d < CLAN_FD; d++) {
+      const clan_off zz = CLAN_FD == 1 ? z : clan_border(z + d - CLAN_FD / 2, (clan_off)depth);
+      if (zz < 0) continue;
+      const clan_off from = offset + (layer - z + zz) * area;
+      for (clan_off i = 0; i < CLAN_FH; i++) {
+        const clan_off yy = clan_border(top + i, (clan_off)height);
+        if (yy < 0) continue;
+        const clan_off line = from + yy * (clan_off)width, taps = filter_offset + (d * CLAN_FH + i) * CLAN_FW;
+        if (inside) {
+          __global const CLAN_STORED* const at = in + line + left;
+          for (clan_off j = 0; j < CLAN_FW; j++) {
+            const clan_sum f = (clan_sum)CLAN_LOAD(filter, taps + j);
+            for (uint l = 0; l < CLAN_LANES; l++) sum[l] += f * (clan_sum)CLAN_LOAD(at, j + l);
+          }
+        } else {
+          for (clan_off j = 0; j < CLAN_FW; j++) {
+            const clan_sum f = (clan_sum)CLAN_LOAD(filter, taps + j);
+            for (uint l = 0; l < count; l++) {
+              const clan_off xx = clan_border(left + j + (clan_off)l, (clan_off)width);
+              if (xx >= 0) sum[l] += f * (clan_sum)CLAN_LOAD(in, line + xx);
+            }
+          }
+        }
+      }
+    }
+    const clan_off to = (clan_off)row * (clan_off)width + (clan_off)x;
+    for (uint l = 0; l < count; l++) CLAN_PUT(out, to + l, (clan_out_c)sum[l]);
+  }
 }
 #endif
