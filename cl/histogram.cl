@@ -43,7 +43,7 @@ static inline float clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 #define CLAN_EVEN_LONG 2  // of 64 bits
 #define CLAN_EDGES 3      // given edges, ascending
 #define CLAN_INDEX 4      // the element is the bin
-#define CLAN_BYTES 5      // 256 values first; starts[b] is the first of bin b
+#define CLAN_BYTES 5      // 256 values first, of which a bin has some that are neighbours
 #define CLAN_EVEN_CLOSE 6 // as CLAN_EVEN, of bins so narrow that both edges beside a guess are asked
 
 #if CLAN_BIN == CLAN_EVEN || CLAN_BIN == CLAN_EVEN_CLOSE
@@ -59,8 +59,16 @@ static inline float clan_at(const clan_ix i CLAN_PARAMS) { return a0[i]; }
 #define CLAN_BIN_PARAMS
 #define CLAN_BIN_ARGS
 #else
+// The first value of every bin, or, where each bin has one, of the first bin.
+#ifdef CLAN_ONE_EACH
+#define CLAN_BIN_PARAMS , const uint start, const uint flip
+#define CLAN_BIN_ARGS , start, flip
+#define CLAN_VALUES_OF(b, k) uint k = start + (b); k <= start + (b); k++
+#else
 #define CLAN_BIN_PARAMS , __global const uint* restrict starts, const uint flip
 #define CLAN_BIN_ARGS , starts, flip
+#define CLAN_VALUES_OF(b, k) uint k = starts[b]; k < starts[(b) + 1]; k++
+#endif
 #endif
 
 // The bin of x; `bins` or more when it has none.
@@ -104,7 +112,7 @@ static inline uint clan_bin(const clan_t x, const uint bins CLAN_BIN_PARAMS) {
 #elif CLAN_BIN == CLAN_INDEX
   return (uint)x;
 #else
-  return (uint)(uchar)x ^ flip;
+  return (uint)(uchar)((uchar)x ^ (uchar)flip);
 #endif
 }
 
@@ -180,7 +188,7 @@ void histogram_local(__global uint* restrict partial, const clan_ix n, const uin
   barrier(CLK_LOCAL_MEM_FENCE);
   for (uint b = me; b < bins; b += CLAN_GROUP) {
     uint sum = 0;
-    for (uint k = starts[b]; k < starts[b + 1]; k++) sum += counts[k << shift];
+    for (CLAN_VALUES_OF(b, k)) sum += counts[k << shift];
 #endif
     partial[b * (size_t)groups + group] = sum;
   }
@@ -206,10 +214,14 @@ static inline void clan_places(const clan_ix from, uint* place, const uint bins 
   for (uint step = top; step > 0; step /= 2) {
     for (uint k = 0; k < CLAN_SOME; k++) {
       const uint at = place[k] + step;
-      place[k] = (at < bins) & (edges[min(at, bins)] <= x[k]) ? at : place[k];
+      const bool above = (at < bins) & (edges[min(at, bins)] <= x[k]);
+      place[k] = above ? at : place[k];
     }
   }
-  for (uint k = 0; k < CLAN_SOME; k++) place[k] = (x[k] >= edges[0]) & (x[k] <= edges[bins]) ? place[k] : bins;
+  for (uint k = 0; k < CLAN_SOME; k++) {
+    const bool inside = (x[k] >= edges[0]) & (x[k] <= edges[bins]);
+    place[k] = inside ? place[k] : bins;
+  }
 #else
   for (uint k = 0; k < CLAN_SOME; k++) place[k] = clan_bin(clan_at(from + k CLAN_ARGS), bins CLAN_BIN_ARGS);
 #endif
@@ -219,7 +231,7 @@ static inline void clan_places(const clan_ix from, uint* place, const uint bins 
 // of its own in scratch. They have a place more, for elements without a bin.
 #if CLAN_COPIES > 1
 #define CLAN_SCRATCH __global uint *restrict scratch,
-#define CLAN_COUNT(k, lane) mine[min((k), values) * CLAN_COPIES + (lane) % CLAN_COPIES]++
+#define CLAN_COUNT(k, lane) mine[(lane) % CLAN_COPIES * row + min((k), values)]++
 #else
 #define CLAN_SCRATCH
 #define CLAN_COUNT(k, lane)                                                                        \
@@ -235,13 +247,13 @@ void histogram_flat(__global uint* restrict partial, CLAN_SCRATCH const clan_ix 
   if (task >= tasks) return;
   __global uint* const result = partial + (size_t)task * bins;
 #if CLAN_COPIES > 1
-  const uint counters = (values + 1) * CLAN_COPIES;
-  __global uint* const mine = scratch + (size_t)task * counters;
+  const size_t row = values + 1, counters = row * CLAN_COPIES;
+  __global uint* const mine = scratch + task * counters;
 #else
-  const uint counters = bins;
+  const size_t counters = bins;
   __global uint* const mine = result;
 #endif
-  for (uint k = 0; k < counters; k++) mine[k] = 0;
+  for (size_t k = 0; k < counters; k++) mine[k] = 0;
   clan_ix i = task * part;
   const clan_ix to = min(n, i + part);
   for (; i + CLAN_SOME <= to; i += CLAN_SOME) {
@@ -258,13 +270,13 @@ void histogram_flat(__global uint* restrict partial, CLAN_SCRATCH const clan_ix 
 #if CLAN_COPIES > 1
   for (uint b = 0; b < values; b++) {
     uint sum = 0;
-    for (uint c = 0; c < CLAN_COPIES; c++) sum += mine[b * CLAN_COPIES + c];
+    for (uint c = 0; c < CLAN_COPIES; c++) sum += mine[c * row + b];
 #if CLAN_BIN == CLAN_BYTES
-    mine[b * CLAN_COPIES] = sum;
+    mine[b] = sum;
   }
   for (uint b = 0; b < bins; b++) {
     uint sum = 0;
-    for (uint k = starts[b]; k < starts[b + 1]; k++) sum += mine[k * CLAN_COPIES];
+    for (CLAN_VALUES_OF(b, k)) sum += mine[k];
 #endif
     result[b] = sum;
   }

@@ -9,7 +9,8 @@
 //   1 claims[p] = 0;  2 claims[p] = max(claims[p], i + 1);  3 out[p] = value where claims[p] is i + 1:
 //     in this order, of several values for one place the last stays;
 //   4 out[p] += value, by the means CLAN_ADD;
-//   5 the value is added to the words of p, exactly: see below.
+//   5 the value is added to the words of p, exactly: see below;
+//   6, 7 out[p] = value, or += value, by lone work-items that share the places: for CPUs.
 //   0 none of these: `settle` makes the words to floats.
 //
 // What the generated input (see src/opencl/codegen.rs) and cl/index.cl define comes before this file;
@@ -199,7 +200,7 @@ void settle(__global clan_item* out, const ulong offset, __global const uint* wo
 #define CLAN_OUT_PARAM __global clan_item* out, __global const uint* claims, const clan_off origin
 #elif CLAN_ACT == 4
 #define CLAN_OUT_PARAM __global clan_item* out
-#else
+#elif CLAN_ACT == 5
 #define CLAN_OUT_PARAM __global uint* words, const clan_off origin
 #endif
 #if CLAN_ACT > 2
@@ -224,10 +225,45 @@ typedef uint clan_item;
 #define CLAN_DO(i, p, v) do { if (claims[(p) - origin] == (uint)((i) - first) + 1u) out[p] = (v); } while (0)
 #elif CLAN_ACT == 4
 #define CLAN_DO(i, p, v) clan_add(out + (p), v)
-#else
+#elif CLAN_ACT == 5
 #define CLAN_DO(i, p, v) clan_add_exactly(words + (ulong)((p) - origin) * (CLAN_WORDS + 1), v)
 #endif
 
+#if CLAN_ACT > 5
+#define CLAN_SOME 64 // elements whose places are known before they are stored
+
+// This launch does elements `first` to `n`, 2^31 at most, all of them in every work-item: of places from `origin` on
+// it has `part`. What is not its own goes to spare items, for jumps that nobody can foresee cost more.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void scatter_alone(__global clan_item* out, __global clan_item* spares, const clan_off origin, const clan_off part
+                   CLAN_VALUE_PARAMS, const clan_ix first, const clan_ix n, const clan_key len, const clan_off step,
+                   volatile __global uint* note, const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
+  const clan_off low = origin + (clan_off)get_global_id(0) * part, high = low + part;
+  __global clan_item* const spare = spares + get_global_id(0) * 16;
+  uint outside = 0xffffffffu;
+  for (clan_ix i = first; i < n; i += CLAN_SOME) {
+    const uint count = (uint)min((clan_ix)CLAN_SOME, n - i);
+    clan_off place[CLAN_SOME];
+    for (uint k = 0; k < count; k++) {
+      const clan_key key = clan_key_of(clan_at(i + k CLAN_ARGS), len);
+      const bool inside = key < len;
+      // No place is below 0.
+      place[k] = inside ? CLAN_BASE_AT(i + k) + (clan_off)key * step : (clan_off)-1;
+      outside = inside ? outside : min(outside, (uint)(i - first) + k);
+    }
+    for (uint k = 0; k < count; k++) {
+      const bool own = (place[k] >= low) & (place[k] < high);
+      __global clan_item* const p = own ? out + place[k] : spare + k % 16;
+#if CLAN_ACT == 6
+      *p = CLAN_LOAD(i + k);
+#else
+      *p += CLAN_LOAD(i + k);
+#endif
+    }
+  }
+  if (outside != 0xffffffffu) CLAN_NOTE(first, outside);
+}
+#else
 // This launch does elements `first` to `n`, 2^31 at most. A group is whole or not, all of it: llvmpipe
 // (Mesa 22.3) does atomics in a branch also for work-items that did not take it.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
@@ -284,4 +320,5 @@ void scatter(CLAN_OUT_PARAM CLAN_VALUE_PARAMS, const clan_ix first, const clan_i
     if (outside != 0xffffffffu) CLAN_NOTE(first, outside);
   }
 }
+#endif
 #endif

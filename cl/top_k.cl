@@ -26,10 +26,13 @@ void top_k(__global clan_key* restrict out, __global uint* restrict positions,
   uint before = 0, equal = 0, kept = 0;
 #if CLAN_GROUP > 1
 #pragma unroll
-#endif
   for (uint e = 0; e < CLAN_EACH; e++) {
     const uint i = first + e * CLAN_GROUP;
     if (i >= n) continue;
+#else
+  const uint last = min(n, first + CLAN_EACH);
+  for (uint i = first; i < last; i++) {
+#endif
     const clan_key order = CLAN_ORDER(x[i]);
     before += order < limit;
     equal += order == limit;

@@ -22,6 +22,7 @@ pub(crate) use places::{
 
 use super::launch::Launch;
 use super::{ClDevice, Point};
+use crate::device::DeviceKind;
 use crate::element::{DType, Scalar};
 use crate::error::Result;
 use crate::expr::fused::{Fused, Nest, Op};
@@ -162,6 +163,14 @@ impl<'a> Input<'a> {
             vec = 1;
         }
         Input { fused, nest, vec, wide: is_wide(fused, nest) }
+    }
+
+    /// For kernels whose lone work-items walk from neighbour to neighbour on CPUs. There places that cannot wrap,
+    /// being of 64 bits, are added to a pointer for nothing; but strides want divisions, cheaper in 32 bits.
+    pub fn walked(mut self, device: &ClDevice) -> Input<'a> {
+        let cpu = device.launch_kind == DeviceKind::Cpu && !device.short_loops();
+        self.wide |= cpu && self.nest.dims.len() == 1;
+        self
     }
 
     /// Everything that the text depends on, for the program's key.

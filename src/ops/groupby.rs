@@ -411,7 +411,8 @@ impl Join<'_> {
         // Accumulators take a sixteenth of the memory at most, and not many times that of the elements.
         let bytes = (memory.global_bytes / 16).min(memory.max_alloc_bytes) as usize;
         let room = (bytes / acc.size()).min(n.saturating_mul(16).max(1 << 20)) / self.groups;
-        let wanted = if flat { 4 * units } else { 512 * units };
+        // A CPU's tasks take more elements than they have groups.
+        let wanted = if flat { (4 * units).min(n / (4 * self.groups)) } else { 512 * units };
         let tasks = wanted.min(room).min(n).max(1).max(n.div_ceil(device.loop_rounds()));
         let each = n.div_ceil(tasks);
         match flat {

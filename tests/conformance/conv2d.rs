@@ -52,7 +52,7 @@ fn value(k: usize) -> i64 {
 fn check<T: Number + Sample>(device: &Device, filter: (usize, usize), border: Border) {
     let taps = Array2::from_shape_fn(filter, |(i, j)| ((i * 5 + j * 3) % 4) as i64 - 1);
     let to = |v: i64| T::of(Wide::Int(v.into()));
-    for (h, w) in [(1, 1), (2, 3), (5, 1), (1, 70), (19, 130), (65, 64)] {
+    for (h, w) in [(1, 1), (2, 3), (5, 1), (1, 70), (19, 130), (65, 64), (2, 1100)] {
         let image = Array3::from_shape_fn((2, h, w), |(k, y, x)| value(k * 31 + y * 101 + x));
         let got = on(device, &image.mapv(to)).conv2d(&on(device, &taps.mapv(to)), border);
         if T::DTYPE == DType::F64 && !device.info().fp64 {

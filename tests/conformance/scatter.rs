@@ -10,7 +10,7 @@ fn puts<T: Sample, I: IndexElement + Sample>(device: &Device, seed: u64) {
     let mut rng = Rng::new(seed);
     let a = random::<T>(&mut rng, &[6, 7, 8]);
     // Many for few places: the last of each stays.
-    let sizes: &[usize] = if device.is_host() { &[0, 1, 500, 70_000] } else { &[1, 3000] };
+    let sizes: &[usize] = if device.is_host() { &[0, 1, 500, 70_000] } else { &[1, 3000, 40_000] };
     for &n in sizes {
         let (mut x, mut want) = (on(device, &a), a.clone());
         let i = random_indices::<I>(&mut rng, &[n], a.len());
@@ -102,7 +102,7 @@ fn adds<T: clan::Number + Sample, I: IndexElement + Sample>(device: &Device, rep
     };
     let mut rng = Rng::new(10);
     let a = small(&[3, 4, 5], 7);
-    let sizes: &[usize] = if device.is_host() { &[0, 1, 777, 70_000] } else { &[1, 777] };
+    let sizes: &[usize] = if device.is_host() { &[0, 1, 777, 70_000] } else { &[1, 777, 40_000] };
     for &n in sizes {
         // Few enough that half floats stay exact.
         let n = if T::DTYPE.size() == 2 && T::DTYPE.is_float() { n.min(777) } else { n };

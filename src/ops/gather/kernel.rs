@@ -15,8 +15,10 @@ pub(super) struct Kernel<'a> {
     point: Point,
     /// Bytes of a value.
     size: usize,
-    /// Tasks of lone work-items that take whole rows.
-    rows: Option<usize>,
+    /// Lone work-items, in place of as many as elements want.
+    tasks: Option<usize>,
+    /// They take whole rows.
+    rows: bool,
 }
 
 impl<'a> Kernel<'a> {
@@ -24,7 +26,7 @@ impl<'a> Kernel<'a> {
         let mut input = Input::new(&indexed.fused, &indexed.nest, device.point);
         input.wide = indexed.is_wide();
         let point = Self::point(device, input.vec);
-        Kernel { indexed, input, point, size, rows: None }
+        Kernel { indexed, input, point, size, tasks: None, rows: false }
     }
 
     /// H200, 2^28 f32 by random `u32`, 10^9 elements a second: `take` with vectors, unroll 1 / 2 / 4, 35.9 /
@@ -43,11 +45,20 @@ impl<'a> Kernel<'a> {
     pub fn by_rows(mut self, device: &ClDevice, most: usize) -> Kernel<'a> {
         let n = self.indexed.count();
         if self.indexed.has_rows() && n <= most {
-            self.rows = map::row_tasks(device, &self.indexed.nest, self.input.vec, n);
+            self.tasks = map::row_tasks(device, &self.indexed.nest, self.input.vec, n);
         }
-        if self.rows.is_some() {
+        if self.tasks.is_some() {
+            self.rows = true;
             (self.point.group, self.point.unroll) = (1, 1);
         }
+        self
+    }
+
+    /// So many lone work-items, which all see every element, one at a time.
+    pub fn alone(mut self, tasks: usize) -> Kernel<'a> {
+        self.tasks = Some(tasks);
+        self.input.vec = 1;
+        (self.point.group, self.point.unroll) = (1, 1);
         self
     }
 
@@ -59,7 +70,7 @@ impl<'a> Kernel<'a> {
 
     /// Everything that the text depends on; `more` is the family's.
     pub fn key(&self, more: &[u8]) -> Vec<u8> {
-        let mut key = vec![self.size as u8, u8::from(self.rows.is_some())];
+        let mut key = vec![self.size as u8, u8::from(self.rows)];
         key.extend(more);
         self.point.key(&mut key);
         codegen::stride_key(&mut key, self.indexed.base());
@@ -71,8 +82,8 @@ impl<'a> Kernel<'a> {
     pub fn text(&self, device: &ClDevice, types: &str, item: &str, source: &str) -> String {
         let (base, dims) = (self.indexed.base(), self.indexed.nest.dims.len());
         let rows = match self.rows {
-            None => String::new(),
-            Some(_) => format!(
+            false => String::new(),
+            true => format!(
                 "{}{}#define CLAN_ROW d{}\n",
                 self.input.row_text(),
                 base_text(
@@ -137,7 +148,7 @@ impl<'a> Kernel<'a> {
         codegen::bind_output(&mut launch, indexed.offset, indexed.base(), wide)?;
         self.input.bind(&mut launch)?;
         let per_group = self.point.group * self.point.unroll * self.input.vec;
-        let groups = self.rows.unwrap_or((end - first).div_ceil(per_group));
+        let groups = self.tasks.unwrap_or((end - first).div_ceil(per_group));
         // SAFETY: the caller's promise.
         unsafe { launch.run([groups, 1, 1], [self.point.group, 1, 1]) }
     }

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::host::eval::{Evaluator, SharedOut, walk};
 use crate::host::{PARALLEL_ABOVE, each_task, map_tasks};
 use crate::ops::Op;
+use std::hint::select_unpredictable;
 
 /// What is done with a value and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +118,10 @@ impl Op for Store<'_> {
 }
 
 /// Parts that sums are split into, whatever the number of threads, so that it does not show in them.
-const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
+
+/// Elements whose places are known before they are stored.
+const SOME: usize = 256;
 
 /// The host half; all indices are inside.
 struct OnHost<'a> {
@@ -131,26 +135,38 @@ struct OnHost<'a> {
 }
 
 impl OnHost<'_> {
-    /// Calls `f(place, value)` for elements `from .. to` in their order, with places from 0 on.
+    /// Calls `f(places, values)` for elements `from .. to` in their order, some at a time, with places from 0 on.
     fn each<W: Copy, I: Key>(
         &self,
         eval: &Evaluator<'_>,
         range: [usize; 2],
-        mut f: impl FnMut(usize, W),
+        mut f: impl FnMut(&[usize], &[W]),
     ) {
         let indexed = self.indexed;
         let first = indexed.offset as isize - self.origin as isize;
-        let mut scratch = eval.scratch();
+        let (len, step) = (indexed.len, indexed.step);
+        // SAFETY: the only one.
+        let single = (self.step == 0).then(|| [unsafe { *self.values.at::<W>(0) }; SOME]);
+        let (mut scratch, mut places) = (eval.scratch(), [0; SOME]);
         indexed.each_chunk::<I>(eval, &mut scratch, range, |start, keys| {
             walk(&indexed.nest.dims, indexed.base(), start, keys.len(), |at, offset, stride, n| {
-                for (j, key) in keys[at..at + n].iter().enumerate() {
-                    let Some(place) = key.place(indexed.len) else { continue };
-                    let place =
-                        first + offset + j as isize * stride + place as isize * indexed.step;
-                    // SAFETY: one value an element, or the only one.
-                    let value =
-                        unsafe { *self.values.at::<W>((start + at + j) as isize * self.step) };
-                    f(place as usize, value);
+                for (some, keys) in keys[at..at + n].chunks(SOME).enumerate() {
+                    let (from, places) = (some * SOME, &mut places[..keys.len()]);
+                    for (j, (place, key)) in places.iter_mut().zip(keys).enumerate() {
+                        // None is outside: that has been asked.
+                        let key = key.place(len).unwrap_or(0) as isize;
+                        let base = first + offset + (from + j) as isize * stride;
+                        *place = (base + key * step) as usize;
+                    }
+                    let values = match &single {
+                        Some(values) => &values[..keys.len()],
+                        // SAFETY: one value an element.
+                        None => unsafe {
+                            let values = self.values.at::<W>((start + at + from) as isize);
+                            std::slice::from_raw_parts(values, keys.len())
+                        },
+                    };
+                    f(places, values);
                 }
             });
         });
@@ -166,11 +182,17 @@ impl OnHost<'_> {
 
     fn put<W: Copy, I: Key>(&self) {
         let eval = Evaluator::new(&self.indexed.fused, &self.indexed.nest);
+        // SAFETY: inside the array.
+        let element = |place: usize| unsafe { self.out.at::<W>((self.origin + place) as isize) };
         self.share(|places| {
-            self.each::<W, I>(&eval, [0, self.indexed.count()], |place, value| {
-                if places.contains(&place) {
-                    // SAFETY: inside the array, in this part of it.
-                    unsafe { self.out.at::<W>((self.origin + place) as isize).write(value) };
+            let mut spare = std::mem::MaybeUninit::<W>::uninit();
+            let spare = spare.as_mut_ptr();
+            self.each::<W, I>(&eval, [0, self.indexed.count()], |at, values| {
+                for (place, &value) in at.iter().zip(values) {
+                    // What is not in this part goes to a place of no use: nobody can foresee it, and jumps take longer.
+                    let to = select_unpredictable(places.contains(place), element(*place), spare);
+                    // SAFETY: in this part of the array, or the spare place.
+                    unsafe { to.write(value) };
                 }
             });
         });
@@ -182,9 +204,11 @@ impl OnHost<'_> {
         // SAFETY (all below): the array has these places; nobody else uses it.
         let element = |place: usize| unsafe { self.out.at::<W>((self.origin + place) as isize) };
         if n <= PARALLEL_ABOVE {
-            self.each::<W, I>(&eval, [0, n], |place, value| {
-                let at = element(place);
-                unsafe { at.write(add(at.read(), value)) };
+            self.each::<W, I>(&eval, [0, n], |places, values| {
+                for (&place, &value) in places.iter().zip(values) {
+                    let at = element(place);
+                    unsafe { at.write(add(at.read(), value)) };
+                }
             });
         } else if self.places <= n / (2 * PARTS) {
             // Parts of the elements have sums of their own.
@@ -192,8 +216,10 @@ impl OnHost<'_> {
             let sums: Vec<Vec<W>> = map_tasks(PARTS, &|k| {
                 let mut sums = vec![W::default(); self.places];
                 let range = [(k * part).min(n), ((k + 1) * part).min(n)];
-                self.each::<W, I>(&eval, range, |place, value| {
-                    sums[place] = add(sums[place], value);
+                self.each::<W, I>(&eval, range, |places, values| {
+                    for (&place, &value) in places.iter().zip(values) {
+                        sums[place] = add(sums[place], value);
+                    }
                 });
                 sums
             });
@@ -206,11 +232,13 @@ impl OnHost<'_> {
             });
         } else {
             self.share(|places| {
-                self.each::<W, I>(&eval, [0, n], |place, value| {
-                    if places.contains(&place) {
-                        let at = element(place);
-                        // SAFETY: also, the place is in this part.
-                        unsafe { at.write(add(at.read(), value)) };
+                let spare: *mut W = &mut W::default();
+                self.each::<W, I>(&eval, [0, n], |at, values| {
+                    for (place, &value) in at.iter().zip(values) {
+                        let own = places.contains(place);
+                        let to = select_unpredictable(own, element(*place), spare);
+                        // SAFETY: also, in this part, or the spare place.
+                        unsafe { to.write(add(to.read(), value)) };
                     }
                 });
             });
@@ -223,8 +251,8 @@ impl OnHost<'_> {
             let start = places.start;
             let each = F::WORDS + 1;
             let mut words = vec![0u32; places.len() * each];
-            self.each::<F, I>(&eval, [0, self.indexed.count()], |place, value| {
-                if places.contains(&place) {
+            self.each::<F, I>(&eval, [0, self.indexed.count()], |at, values| {
+                for (place, &value) in at.iter().zip(values).filter(|(at, _)| places.contains(at)) {
                     exact::add(&mut words[(place - start) * each..][..each], value);
                 }
             });

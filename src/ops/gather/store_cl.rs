@@ -2,11 +2,12 @@
 
 use super::exact::Exact;
 use super::kernel::Kernel;
-use super::store::{Act, Store};
+use super::store::{Act, PARTS, Store};
 use crate::backend::Buffer;
-use crate::device::Device;
+use crate::device::{Device, DeviceKind};
 use crate::element::DType;
 use crate::error::Result;
+use crate::host::PARALLEL_ABOVE;
 use crate::opencl::codegen::word;
 use crate::opencl::program::Program;
 use crate::opencl::{ClDevice, Launch, Maker, Verdict, codegen};
@@ -15,15 +16,25 @@ use std::sync::Arc;
 /// The kernels' text.
 pub(crate) const SOURCE: &str = include_str!("../../../cl/scatter.cl");
 
+/// Items where a lone work-item writes what is not its own.
+const SPARE: usize = 16;
+
 /// The steps of the kernel, as `CLAN_ACT` counts them.
 const CLEAR: u8 = 1;
 const CLAIM: u8 = 2;
 const PUT: u8 = 3;
 const ADD: u8 = 4;
 const ADD_EXACTLY: u8 = 5;
+const PUT_ALONE: u8 = 6;
+const ADD_ALONE: u8 = 7;
 
 pub(super) fn store(op: Store<'_>, device: &ClDevice, size: usize) -> Result<()> {
     let on = op.out.device.clone();
+    if op.act != Act::AddExactly
+        && let Some(tasks) = lone_tasks(&op, device)
+    {
+        return store_alone(op, device, &on, size, tasks);
+    }
     match op.act {
         Act::Put => put(op, device, &on, size),
         Act::Add => match means(device, &on, op.dtype) {
@@ -80,6 +91,50 @@ fn kernel_of<'a>(op: &'a Store<'_>, device: &ClDevice, size: usize, times: usize
     }
     kernel.input.wide |= start + op.values.layout.len() > i32::MAX as usize;
     kernel
+}
+
+/// A CPU's threads share the places, for atomics cost it as much as ten elements: how many do.
+fn lone_tasks(op: &Store<'_>, device: &ClDevice) -> Option<usize> {
+    if device.launch_kind != DeviceKind::Cpu || device.short_loops() {
+        return None;
+    }
+    let tasks = match op.indexed.count() <= PARALLEL_ABOVE {
+        true => 1,
+        false => device.info.compute_units.clamp(1, PARTS).min(op.places.max(1)),
+    };
+    Some(tasks)
+}
+
+/// Every work-item goes through all elements, and stores those of its own places.
+fn store_alone(
+    op: Store<'_>,
+    device: &ClDevice,
+    on: &Device,
+    size: usize,
+    tasks: usize,
+) -> Result<()> {
+    let times = size / op.dtype.size();
+    let (act, item) = match op.act {
+        Act::Put => (PUT_ALONE, word(size)),
+        _ => (ADD_ALONE, value(op.dtype)),
+    };
+    let kernel = kernel_of(&op, device, size, times).alone(tasks);
+    let program = program(&op, device, &kernel, [act, 0], item, 0)?;
+    let wide = kernel.input.wide;
+    let spare = Buffer::new(on, tasks * SPARE * size)?;
+    kernel.launches(device, on, op.most, |slot, range| {
+        let mut launch = Launch::new(device, &program, op.op, "scatter_alone")?;
+        launch.output(op.out)?;
+        launch.output(&spare)?;
+        codegen::bind_offset(&mut launch, op.origin as isize, wide)?;
+        codegen::bind_offset(&mut launch, op.places.div_ceil(tasks) as isize, wide)?;
+        launch.input(&op.values.buffer)?;
+        codegen::bind_offset(&mut launch, (op.values.layout.offset / times) as isize, wide)?;
+        bind_range(&mut launch, range, wide)?;
+        // SAFETY: the arguments follow the kernel's parameters; a work-item writes places of the array that
+        // are its own, and items of its own in the spare ones.
+        unsafe { kernel.run(launch, slot, range) }
+    })
 }
 
 fn put(op: Store<'_>, device: &ClDevice, on: &Device, size: usize) -> Result<()> {

@@ -282,13 +282,14 @@ impl<T: Place> Search<T> {
             let mut side_by_side = [self.first; SIDE_BY_SIDE];
             side_by_side[..x.len()].copy_from_slice(x);
             let mut place = [0u32; SIDE_BY_SIDE];
-            let mut step = (self.inner.len() as u32 + 1) / 2;
+            let mut step = (self.inner.len() as u32).div_ceil(2);
             while step > 0 {
                 for (place, x) in place.iter_mut().zip(&side_by_side) {
                     let at = *place + step;
                     // SAFETY: with all steps, each half the one before, no sum is above the length.
                     let edge = unsafe { self.inner.get_unchecked(at as usize - 1) };
-                    *place = if edge <= x { at } else { *place };
+                    // Nobody can foresee it: jumps make this four times as long.
+                    *place = std::hint::select_unpredictable(edge <= x, at, *place);
                 }
                 step /= 2;
             }

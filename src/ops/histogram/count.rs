@@ -196,6 +196,16 @@ pub(crate) fn shifted(dtype: DType) -> &'static str {
     }
 }
 
+/// What bins are found by beside numbers.
+#[cfg(feature = "opencl")]
+enum Table {
+    /// The edges, or for bytes the first values of bins.
+    Array(RawArray),
+    /// For bytes, where each bin has one value, that of the first bin.
+    Start(u32),
+    None,
+}
+
 /// Which kernel counts.
 #[cfg(feature = "opencl")]
 enum Way {
@@ -282,14 +292,16 @@ impl Count<'_> {
         let order = self.fused.memory_order();
         let nest = self.fused.nest(&order, None);
         let point = self.point(device);
-        let input = codegen::Input::new(self.fused, &nest, point);
+        let input = codegen::Input::new(self.fused, &nest, point).walked(device);
         let way = self.way(device);
         let (number, copies) = match way {
             Way::Local { .. } => (0, 1),
             Way::Flat { copies, .. } => (1, copies),
             Way::Atomic { .. } => (2, 1),
         };
-        let mut key = vec![self.kind(), number, copies as u8];
+        let table = self.table()?;
+        let one_each = matches!(table, Table::Start(_));
+        let mut key = vec![self.kind(), number, copies as u8, u8::from(one_each)];
         point.key(&mut key);
         input.key(&mut key);
         let program = device.programs.get(device, self.op, ("histogram", key), || {
@@ -302,11 +314,11 @@ impl Count<'_> {
                     "#define CLAN_WAY {number}\n#define CLAN_COPIES {copies}\n#define CLAN_BIN {}\n#define CLAN_SLOTS {SLOTS}\n",
                     self.kind()
                 ),
+                if one_each { "#define CLAN_ONE_EACH\n" } else { "" }.to_string(),
                 SOURCE.to_string(),
             ]
             .concat()
         })?;
-        let table = self.table()?;
         let (n, bins, group) = (self.fused.len(), self.bins.len(), point.group);
         let filled = |columns: usize, strides: [isize; 2], buffer: Arc<Buffer>| {
             let mut layout = Layout::contiguous(&[bins, columns]);
@@ -325,7 +337,7 @@ impl Count<'_> {
                 codegen::bind_index(&mut launch, n, input.wide)?;
                 launch.value(bins as u32)?;
                 launch.value(shift)?;
-                self.bind(&mut launch, table.as_ref())?;
+                self.bind(&mut launch, &table)?;
                 input.bind(&mut launch)?;
                 // SAFETY: the arguments follow the kernel's parameters; a group writes a column of
                 // the output, and `values << shift` counters fit into local memory.
@@ -347,7 +359,7 @@ impl Count<'_> {
                 codegen::bind_index(&mut launch, part, input.wide)?;
                 launch.value(tasks as u32)?;
                 launch.value(bins as u32)?;
-                self.bind(&mut launch, table.as_ref())?;
+                self.bind(&mut launch, &table)?;
                 input.bind(&mut launch)?;
                 // SAFETY: the arguments follow the kernel's parameters; a task has a row of the
                 // output and one of the scratch, which has a place for elements without a bin.
@@ -370,7 +382,7 @@ impl Count<'_> {
                     launch.value(bins as u32)?;
                     launch.value((k * copies) as u32)?;
                     launch.value(copies as u32)?;
-                    self.bind(&mut launch, table.as_ref())?;
+                    self.bind(&mut launch, &table)?;
                     input.bind(&mut launch)?;
                     // SAFETY: the arguments follow the kernel's parameters; there are `rows` rows of
                     // counters, which nobody else has.
@@ -381,24 +393,31 @@ impl Count<'_> {
         }
     }
 
-    /// The edges, or the first values of bins, on the device.
-    fn table(&self) -> Result<Option<RawArray>> {
-        fn upload<T: crate::Element>(device: &Device, list: &[T]) -> Result<Option<RawArray>> {
-            Ok(Some(DeviceArray::from_slice(device, list)?.raw()?.clone()))
+    fn table(&self) -> Result<Table> {
+        fn upload<T: crate::Element>(device: &Device, list: &[T]) -> Result<Table> {
+            Ok(Table::Array(DeviceArray::from_slice(device, list)?.raw()?.clone()))
         }
         match &self.bins.by {
-            _ if self.is_bytes() => upload(self.device, &self.bins.starts()),
+            _ if self.is_bytes() => {
+                let starts = self.bins.starts();
+                match starts.windows(2).all(|w| w[1] == w[0] + 1) {
+                    true => Ok(Table::Start(starts[0])),
+                    false => upload(self.device, &starts),
+                }
+            }
             By::Edges(edges) => with_compute!(self.bins.dtype, T => {
                 let edges: Vec<T> = edges.iter().map(|&e| T::from_scalar(e)).collect();
                 upload(self.device, &edges)
             }),
-            _ => Ok(None),
+            _ => Ok(Table::None),
         }
     }
 
-    fn bind<'l>(&self, launch: &mut Launch<'l>, table: Option<&'l RawArray>) -> Result<()> {
-        if let Some(table) = table {
-            launch.input(&table.buffer)?;
+    fn bind<'l>(&self, launch: &mut Launch<'l>, table: &'l Table) -> Result<()> {
+        match table {
+            Table::Array(table) => launch.input(&table.buffer)?,
+            Table::Start(start) => launch.value(*start)?,
+            Table::None => {}
         }
         match &self.bins.by {
             _ if self.is_bytes() => {

@@ -285,11 +285,7 @@ impl Call<'_> {
         let mut input = codegen::Input::new(self.scanning.fused, self.nest, point);
         input.vec = input.vec.min(VECTOR_BYTES / word);
         input.wide |= self.chains.n > i32::MAX as usize / 2;
-        // A CPU adds the places of neighbours to a pointer, but for numbers that may wrap; strides want divisions,
-        // which are cheaper in 32 bits.
-        let simple = self.nest.dims.len() == 1 && !self.device.short_loops();
-        input.wide |= self.shape.lanes > 0 && simple;
-        input
+        if self.shape.lanes > 0 { input.walked(self.device) } else { input }
     }
 
     /// The bits of `CLAN_HEADS`.
