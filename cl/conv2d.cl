@@ -188,7 +188,7 @@ void conv2d_lanes(__global clan_out_t* restrict out, __global const CLAN_STORED*
     const clan_off left = (clan_off)x - CLAN_FW / 2;
     const bool inside = left >= 0 && left + CLAN_LANES + CLAN_FW - 1 <= (clan_off)width;
     clan_sum sum[CLAN_LANES];
-    for (uint l = 0; l < CLAN_LANES; l++) sum[l] = 0;
+    CLAN_VECTORIZED for (uint l = 0; l < CLAN_LANES; l++) sum[l] = 0;
     for (clan_off d = 0; d < CLAN_FD; d++) {
       const clan_off zz = CLAN_FD == 1 ? z : clan_border(z + d - CLAN_FD / 2, (clan_off)depth);
       if (zz < 0) continue;
@@ -201,7 +201,7 @@ void conv2d_lanes(__global clan_out_t* restrict out, __global const CLAN_STORED*
           __global const CLAN_STORED* const at = in + line + left;
           for (clan_off j = 0; j < CLAN_FW; j++) {
             const clan_sum f = (clan_sum)CLAN_LOAD(filter, taps + j);
-            for (uint l = 0; l < CLAN_LANES; l++) sum[l] += f * (clan_sum)CLAN_LOAD(at, j + l);
+            CLAN_VECTORIZED for (uint l = 0; l < CLAN_LANES; l++) sum[l] += f * (clan_sum)CLAN_LOAD(at, j + l);
           }
         } else {
           for (clan_off j = 0; j < CLAN_FW; j++) {
@@ -215,7 +215,7 @@ void conv2d_lanes(__global clan_out_t* restrict out, __global const CLAN_STORED*
       }
     }
     const clan_off to = (clan_off)row * (clan_off)width + (clan_off)x;
-    for (uint l = 0; l < count; l++) CLAN_PUT(out, to + l, (clan_out_c)sum[l]);
+    CLAN_VECTORIZED for (uint l = 0; l < count; l++) CLAN_PUT(out, to + l, (clan_out_c)sum[l]);
   }
 }
 #endif

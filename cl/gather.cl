@@ -36,7 +36,7 @@ void gather(__global clan_word* restrict out, __global const clan_word* restrict
   for (clan_ix row = begin; row < end; row++) {
     const clan_key key = clan_key_of(clan_row_at(row, 0 CLAN_ARGS), len);
     const clan_off from = CLAN_BASE_ROW_AT(row, 0) + (clan_off)(key < len ? key : 0) * step;
-    for (clan_ix j = 0; j < CLAN_ROW; j++) out[row * CLAN_ROW + j] = in[from + j];
+    CLAN_VECTORIZED for (clan_ix j = 0; j < CLAN_ROW; j++) out[row * CLAN_ROW + j] = in[from + j];
     if (key >= len) outside = min(outside, (uint)(row * CLAN_ROW));
   }
   if (outside != 0xffffffffu) CLAN_NOTE(first, outside);

@@ -207,23 +207,23 @@ static inline void clan_places(const clan_ix from, uint* place, const uint bins 
 #if CLAN_BIN == CLAN_EDGES
   // All elements go one step of the search at a time.
   clan_t x[CLAN_SOME];
-  for (uint k = 0; k < CLAN_SOME; k++) {
+  CLAN_VECTORIZED for (uint k = 0; k < CLAN_SOME; k++) {
     x[k] = clan_at(from + k CLAN_ARGS);
     place[k] = 0;
   }
   for (uint step = top; step > 0; step /= 2) {
-    for (uint k = 0; k < CLAN_SOME; k++) {
+    CLAN_VECTORIZED for (uint k = 0; k < CLAN_SOME; k++) {
       const uint at = place[k] + step;
       const bool above = (at < bins) & (edges[min(at, bins)] <= x[k]);
       place[k] = above ? at : place[k];
     }
   }
-  for (uint k = 0; k < CLAN_SOME; k++) {
+  CLAN_VECTORIZED for (uint k = 0; k < CLAN_SOME; k++) {
     const bool inside = (x[k] >= edges[0]) & (x[k] <= edges[bins]);
     place[k] = inside ? place[k] : bins;
   }
 #else
-  for (uint k = 0; k < CLAN_SOME; k++) place[k] = clan_bin(clan_at(from + k CLAN_ARGS), bins CLAN_BIN_ARGS);
+  CLAN_VECTORIZED for (uint k = 0; k < CLAN_SOME; k++) place[k] = clan_bin(clan_at(from + k CLAN_ARGS), bins CLAN_BIN_ARGS);
 #endif
 }
 
@@ -253,7 +253,7 @@ void histogram_flat(__global uint* restrict partial, CLAN_SCRATCH const clan_ix 
   const size_t counters = bins;
   __global uint* const mine = result;
 #endif
-  for (size_t k = 0; k < counters; k++) mine[k] = 0;
+  CLAN_VECTORIZED for (size_t k = 0; k < counters; k++) mine[k] = 0;
   clan_ix i = task * part;
   const clan_ix to = min(n, i + part);
   for (; i + CLAN_SOME <= to; i += CLAN_SOME) {

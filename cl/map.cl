@@ -46,7 +46,7 @@ void map(__global clan_out_t* out, const clan_ix n CLAN_OUT_PARAMS CLAN_PARAMS) 
   const clan_ix first = get_group_id(0) * each;
   const clan_ix last = min(rows, first + each);
   for (clan_ix row = first; row < last; row++) {
-    for (clan_ix j = 0; j < CLAN_ROW; j++) CLAN_PUT(out, CLAN_OUT_ROW_AT(row, j), clan_row_at(row, j CLAN_ARGS));
+    CLAN_VECTORIZED for (clan_ix j = 0; j < CLAN_ROW; j++) CLAN_PUT(out, CLAN_OUT_ROW_AT(row, j), clan_row_at(row, j CLAN_ARGS));
   }
 }
 #else

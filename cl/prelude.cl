@@ -15,6 +15,16 @@
 #define CLAN_UNROLL 1 // loads in flight a work-item
 #endif
 
+// Before loops over neighbours in the kernels that lone work-items run on CPUs. PoCL 5 makes vectors only where it
+// is asked to: 1024 x 1024 f32 by 9 taps take 2 cores 3.8 ms without, and 1.1 with. Not for sums of floats, which it
+// would put in another order.
+#if defined(__clang__) && !defined(__NV_CL_C_VERSION)
+#pragma clang diagnostic ignored "-Wpass-failed" // where it makes none in spite of that
+#define CLAN_VECTORIZED _Pragma("clang loop vectorize(enable)")
+#else
+#define CLAN_VECTORIZED
+#endif
+
 // Positions and memory offsets: 32 bits while they suffice.
 #ifdef CLAN_WIDE
 typedef ulong clan_ix;

@@ -339,18 +339,18 @@ void random(__global clan_out_t* restrict out, const ulong n, const ulong base, 
     bool again = true;
 #ifdef CLAN_REFUSES
     uint refused = 0;
-    for (uint l = 0; l < CLAN_LANES; l++)
+    CLAN_VECTORIZED for (uint l = 0; l < CLAN_LANES; l++)
       refused |= clan_draw_once(number + l, stream, CLAN_KEYS, (uint)p, (uint)q, (uint)r, v + l * CLAN_EACH);
     again = refused != 0;
 #endif
     if (again) {
-      for (uint l = 0; l < CLAN_LANES; l++) {
+      CLAN_VECTORIZED for (uint l = 0; l < CLAN_LANES; l++) {
         const ulong of = number + l;
         clan_draw((uint)of, (uint)(of >> 32), stream, CLAN_KEYS, p, q, r, v + l * CLAN_EACH);
       }
     }
     if (begin >= skip && begin + CLAN_LANES * CLAN_EACH <= n + skip) {
-      for (uint k = 0; k < CLAN_LANES * CLAN_EACH; k++) CLAN_PUT(out, begin - skip + k, v[k]);
+      CLAN_VECTORIZED for (uint k = 0; k < CLAN_LANES * CLAN_EACH; k++) CLAN_PUT(out, begin - skip + k, v[k]);
     } else {
       for (uint k = 0; k < CLAN_LANES * CLAN_EACH; k++) {
         const ulong at = begin + k;

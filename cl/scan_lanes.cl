@@ -141,7 +141,7 @@ static inline clan_ix clan_strip(const clan_ix chain, const clan_ix len, const c
 
 // A loop that compilers make vectors of: several cache lines of a row on their way at a time, which unrolled would
 // be thousands of instructions.
-#define CLAN_EACH_COLUMN for (uint c = 0; c < cols; c++)
+#define CLAN_EACH_COLUMN CLAN_VECTORIZED for (uint c = 0; c < cols; c++)
 
 // What `rows` rows from `at` on come to, into t.
 static inline void clan_rows(clan_word* t, clan_ix at, const clan_ix rows, const clan_ix inner,

@@ -231,6 +231,7 @@ typedef uint clan_item;
 
 #if CLAN_ACT > 5
 #define CLAN_SOME 64 // elements whose places are known before they are stored
+#define CLAN_SPARE (256 / sizeof(clan_item)) // apart, for processors load neighbouring lines together
 
 // This launch does elements `first` to `n`, 2^31 at most, all of them in every work-item: of places from `origin` on
 // it has `part`. What is not its own goes to spare items, for jumps that nobody can foresee cost more.
@@ -239,12 +240,12 @@ void scatter_alone(__global clan_item* out, __global clan_item* spares, const cl
                    CLAN_VALUE_PARAMS, const clan_ix first, const clan_ix n, const clan_key len, const clan_off step,
                    volatile __global uint* note, const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
   const clan_off low = origin + (clan_off)get_global_id(0) * part, high = low + part;
-  __global clan_item* const spare = spares + get_global_id(0) * 16;
+  __global clan_item* const spare = spares + get_global_id(0) * CLAN_SPARE;
   uint outside = 0xffffffffu;
   for (clan_ix i = first; i < n; i += CLAN_SOME) {
     const uint count = (uint)min((clan_ix)CLAN_SOME, n - i);
     clan_off place[CLAN_SOME];
-    for (uint k = 0; k < count; k++) {
+    CLAN_VECTORIZED for (uint k = 0; k < count; k++) {
       const clan_key key = clan_key_of(clan_at(i + k CLAN_ARGS), len);
       const bool inside = key < len;
       // No place is below 0.

@@ -88,6 +88,24 @@ on_every_device!(others_keep_what_they_see, |device| {
 });
 
 /// Small integers: every order of additions gives the same.
+on_every_device!(many_places, |device| {
+    let mut rng = Rng::new(11);
+    let n = 100_000;
+    let a = random::<f32>(&mut rng, &[n]);
+    let i = random_indices::<i32>(&mut rng, &[40_000], n);
+    let v = random::<f32>(&mut rng, &[40_000]);
+    let (mut x, mut want) = (on(device, &a), a.clone());
+    x.put(on(device, &i), on(device, &v)).unwrap();
+    oracle::put(&mut want, None, &i.view(), &v.view(), |_, new| new);
+    assert_same(&x, &want);
+    // Small integers, whose sums are exact in every order.
+    let (a, v) = (a.mapv(|x| x.fract().round()), v.mapv(|x| x.fract().round()));
+    let (mut x, mut want) = (on(device, &a), a.clone());
+    x.scatter(on(device, &i)).add(on(device, &v)).unwrap();
+    oracle::put(&mut want, None, &i.view(), &v.view(), |old, new| old + new);
+    assert_same(&x, &want);
+});
+
 fn adds<T: clan::Number + Sample, I: IndexElement + Sample>(device: &Device, reproducible: bool) {
     let mut rng = Rng::new(9);
     let mut small = |shape: &[usize], most: usize| -> ArrayD<T> {

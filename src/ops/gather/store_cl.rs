@@ -16,8 +16,12 @@ use std::sync::Arc;
 /// The kernels' text.
 pub(crate) const SOURCE: &str = include_str!("../../../cl/scatter.cl");
 
-/// Items where a lone work-item writes what is not its own.
-const SPARE: usize = 16;
+/// Bytes where a lone work-item writes what is not its own. On an Intel with its 8 work-items 64 bytes apart, 2^20
+/// additions to 4,096 places take 9.4 ms, and 5.0 with 256; a work-item alone takes 2.4.
+const SPARE: usize = 256;
+
+/// Bytes of places from which on another work-item is worth that it goes through all elements.
+const PART: usize = 128 << 10;
 
 /// The steps of the kernel, as `CLAN_ACT` counts them.
 const CLEAR: u8 = 1;
@@ -31,7 +35,7 @@ const ADD_ALONE: u8 = 7;
 pub(super) fn store(op: Store<'_>, device: &ClDevice, size: usize) -> Result<()> {
     let on = op.out.device.clone();
     if op.act != Act::AddExactly
-        && let Some(tasks) = lone_tasks(&op, device)
+        && let Some(tasks) = lone_tasks(&op, device, size)
     {
         return store_alone(op, device, &on, size, tasks);
     }
@@ -94,13 +98,13 @@ fn kernel_of<'a>(op: &'a Store<'_>, device: &ClDevice, size: usize, times: usize
 }
 
 /// A CPU's threads share the places, for atomics cost it as much as ten elements: how many do.
-fn lone_tasks(op: &Store<'_>, device: &ClDevice) -> Option<usize> {
+fn lone_tasks(op: &Store<'_>, device: &ClDevice, size: usize) -> Option<usize> {
     if device.launch_kind != DeviceKind::Cpu || device.short_loops() {
         return None;
     }
     let tasks = match op.indexed.count() <= PARALLEL_ABOVE {
         true => 1,
-        false => device.info.compute_units.clamp(1, PARTS).min(op.places.max(1)),
+        false => device.info.compute_units.min(PARTS).min(op.places * size / PART).max(1),
     };
     Some(tasks)
 }
@@ -121,7 +125,7 @@ fn store_alone(
     let kernel = kernel_of(&op, device, size, times).alone(tasks);
     let program = program(&op, device, &kernel, [act, 0], item, 0)?;
     let wide = kernel.input.wide;
-    let spare = Buffer::new(on, tasks * SPARE * size)?;
+    let spare = Buffer::new(on, tasks * SPARE)?;
     kernel.launches(device, on, op.most, |slot, range| {
         let mut launch = Launch::new(device, &program, op.op, "scatter_alone")?;
         launch.output(op.out)?;
