@@ -93,7 +93,7 @@ void select_count(__global ulong* counts, const clan_ix n CLAN_PARAMS) {
   const clan_ix from = (clan_ix)get_group_id(0) * CLAN_TILE;
 #if CLAN_GROUP == 1
   uint count = 0;
-  for (clan_ix i = from; i < min(n, from + CLAN_TILE); i++) count += clan_at(i CLAN_ARGS);
+  CLAN_VECTORIZED for (clan_ix i = from; i < min(n, from + CLAN_TILE); i++) count += clan_at(i CLAN_ARGS);
   counts[get_group_id(0)] = count;
 #else
   __local uint sums[CLAN_GROUP];

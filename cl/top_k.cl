@@ -31,7 +31,7 @@ void top_k(__global clan_key* restrict out, __global uint* restrict positions,
     if (i >= n) continue;
 #else
   const uint last = min(n, first + CLAN_EACH);
-  for (uint i = first; i < last; i++) {
+  CLAN_VECTORIZED for (uint i = first; i < last; i++) {
 #endif
     const clan_key order = CLAN_ORDER(x[i]);
     before += order < limit;
