@@ -87,7 +87,6 @@ on_every_device!(others_keep_what_they_see, |device| {
     assert_same(&clone, &a);
 });
 
-/// Small integers: every order of additions gives the same.
 on_every_device!(many_places, |device| {
     let mut rng = Rng::new(11);
     let n = 100_000;
@@ -106,6 +105,7 @@ on_every_device!(many_places, |device| {
     assert_same(&x, &want);
 });
 
+/// Small integers: every order of additions gives the same.
 fn adds<T: clan::Number + Sample, I: IndexElement + Sample>(device: &Device, reproducible: bool) {
     let mut rng = Rng::new(9);
     let mut small = |shape: &[usize], most: usize| -> ArrayD<T> {

@@ -21,6 +21,11 @@ pub(crate) const SOURCE: &str = include_str!("../../../../cl/top_k.cl");
 /// Keys of a sample at most.
 const SAMPLE: usize = 1 << 20;
 
+/// Keys of a sample at least on CPUs, and at most what is sorted here where a CPU is the device: its memory is ours,
+/// and the launches of a sort take longer.
+const FEW: usize = 2048;
+const HERE: usize = 1 << 14;
+
 /// Keys that a pass keeps at most where few are asked for.
 const ROOM: usize = 1 << 16;
 
@@ -44,18 +49,14 @@ pub(super) fn search(first: First<'_>, device: &ClDevice) -> Result<(RawArray, R
     let pass = |rank, end| collect(&first, device, &program, rank, end, room);
     let enough = |kept: usize| (k..=room).contains(&kept);
 
-    let step = n.div_ceil(SAMPLE.min(n.div_ceil(16)));
-    let sample = sample(op, x, order, step)?;
-    let rank = |place: usize| -> Result<u64> {
-        with_bits!(x.dtype, B => {
-            let bits = RawArray { dtype: B::DTYPE, ..sample.clone() };
-            let bits = DeviceArray::<B>::from_raw(bits).index_axis(Axis(0), place)?.item()?;
-            Ok(order.visit(Rank(bits.bits())))
-        })
-    };
+    let near = device.launch_kind == DeviceKind::Cpu;
+    let few = if near { (n / 1024).max(FEW) } else { SAMPLE };
+    let step = n.div_ceil(few.min(n.div_ceil(16)));
+    let sample = sample(op, x, order, step, near)?;
+    let rank = |place: usize| sample.rank(order, place);
     // Each of the sample stands for `step` keys: where in it the `k`th lies on average, three times what
     // that is off by, and some.
-    let last = sample.layout.len() - 1;
+    let last = n.div_ceil(step) - 1;
     let mean = k as f64 / step as f64;
     let mut place = ((mean + 3.0 * mean.sqrt()) as usize + 6).min(last);
     let mut guess = rank(place)?;
@@ -82,6 +83,9 @@ pub(super) fn search(first: First<'_>, device: &ClDevice) -> Result<(RawArray, R
             guess = low + (high - low) / 2;
         }
     };
+    if near && found.kept <= HERE {
+        return finish(&first, &found);
+    }
     // What is equal is in the order of its positions.
     let kept = Layout::contiguous(&[found.kept]);
     let keys = RawArray { layout: kept.clone(), ..found.keys };
@@ -123,16 +127,76 @@ fn ties(
     }
 }
 
-/// Every `step`th key, sorted.
-fn sample(op: &'static str, x: &RawArray, order: Order, step: usize) -> Result<RawArray> {
-    let start = (step - 1) / 2;
+/// Some of the keys, sorted: their ranks, or on the device the keys.
+enum Sample {
+    Ranks(Vec<u64>),
+    Keys(RawArray),
+}
+
+impl Sample {
+    /// The rank of key `place` in their order.
+    fn rank(&self, order: Order, place: usize) -> Result<u64> {
+        match self {
+            Sample::Ranks(ranks) => Ok(ranks[place]),
+            Sample::Keys(keys) => with_bits!(keys.dtype, B => {
+                let bits = RawArray { dtype: B::DTYPE, ..keys.clone() };
+                let bits = DeviceArray::<B>::from_raw(bits).index_axis(Axis(0), place)?.item()?;
+                Ok(order.visit(Rank(bits.bits())))
+            }),
+        }
+    }
+}
+
+/// The ranks of keys.
+fn ranks(order: Order, keys: &RawArray) -> Result<Vec<u64>> {
+    with_bits!(keys.dtype, B => {
+        let bits = RawArray { dtype: B::DTYPE, ..keys.clone() };
+        let bits = DeviceArray::<B>::from_raw(bits).to_vec()?;
+        Ok(bits.into_iter().map(|bits| order.visit(Rank(bits.bits()))).collect())
+    })
+}
+
+/// Every `step`th key, from 0 on or half a step, so that there are `n / step`, rounded up.
+fn sample(op: &'static str, x: &RawArray, order: Order, step: usize, near: bool) -> Result<Sample> {
+    let n = x.layout.len();
+    let start = ((n - 1) % step).min((step - 1) / 2);
     let layout = Layout {
-        shape: smallvec![(x.layout.len() - start).div_ceil(step)],
+        shape: smallvec![n.div_ceil(step)],
         strides: smallvec![step as isize],
         offset: x.layout.offset + start,
     };
     let picked = copy::contiguous(&RawArray { layout, ..x.clone() })?;
-    keys(op, &picked, order.descending)
+    if near && picked.layout.len() <= HERE {
+        let mut ranks = ranks(order, &picked)?;
+        ranks.sort_unstable();
+        return Ok(Sample::Ranks(ranks));
+    }
+    Ok(Sample::Keys(keys(op, &picked, order.descending)?))
+}
+
+/// The first `k` of what was found, sorted here.
+fn finish(first: &First<'_>, found: &Found) -> Result<(RawArray, RawArray)> {
+    let First { x, order, k, .. } = *first;
+    let kept = Layout::contiguous(&[found.kept]);
+    let keys = RawArray { layout: kept.clone(), ..found.keys.clone() };
+    let positions = RawArray { layout: kept, ..found.positions.clone() };
+    let positions = DeviceArray::<u32>::from_raw(positions).to_vec()?;
+    // What is equal is in the order of its positions.
+    let mut sorted: Vec<(u64, u32, u32)> = (ranks(order, &keys)?.into_iter().zip(positions))
+        .zip(0..)
+        .map(|((rank, position), at)| (rank, position, at))
+        .collect();
+    sorted.sort_unstable();
+    sorted.truncate(k);
+    let positions: Vec<u64> = sorted.iter().map(|&(_, position, _)| position.into()).collect();
+    let keys = with_bits!(x.dtype, B => {
+        let bits = RawArray { dtype: B::DTYPE, ..keys };
+        let bits = DeviceArray::<B>::from_raw(bits).to_vec()?;
+        let bits: Vec<B> = sorted.iter().map(|&(_, _, at)| bits[at as usize]).collect();
+        DeviceArray::from_slice(x.device(), &bits)?.raw()?.clone()
+    });
+    let positions = DeviceArray::from_slice(x.device(), &positions)?;
+    Ok((RawArray { dtype: x.dtype, ..keys }, positions.raw()?.clone()))
 }
 
 /// Keeps what has a rank below `rank`, and what has that rank and lies before `end`.
