@@ -446,11 +446,18 @@ macro_rules! narrow_real {
             }
             #[inline(always)]
             fn normals(words: &Words, mean: f32, deviation: f32, out: &mut [$T]) {
-                for (l, out) in out.chunks_exact_mut(4).enumerate().take(LANES) {
-                    for k in [0, 2] {
+                let mut made = [[0.0f32; LANES]; 4];
+                for k in [0, 2] {
+                    // Of this the compiler makes vectors.
+                    for l in 0..LANES {
                         let (a, b) = philox::normals(words[k][l], words[k + 1][l]);
-                        out[k] = ($of)(a.mul_add(deviation, mean));
-                        out[k + 1] = ($of)(b.mul_add(deviation, mean));
+                        made[k][l] = a.mul_add(deviation, mean);
+                        made[k + 1][l] = b.mul_add(deviation, mean);
+                    }
+                }
+                for (l, out) in out.chunks_exact_mut(4).enumerate().take(LANES) {
+                    for (out, made) in out.iter_mut().zip(&made) {
+                        *out = ($of)(made[l]);
                     }
                 }
             }
@@ -482,11 +489,15 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn normals(words: &Words, mean: f64, deviation: f64, out: &mut [f64]) {
-        for (l, out) in out.chunks_exact_mut(2).enumerate().take(LANES) {
+        let mut made = [[0.0f64; LANES]; 2];
+        for l in 0..LANES {
             let word = |k: usize| u64::from(words[k][l]) | u64::from(words[k + 1][l]) << 32;
             let (a, b) = philox::wide_normals(word(0), word(2));
-            out[0] = a.mul_add(deviation, mean);
-            out[1] = b.mul_add(deviation, mean);
+            made[0][l] = a.mul_add(deviation, mean);
+            made[1][l] = b.mul_add(deviation, mean);
+        }
+        for (l, out) in out.chunks_exact_mut(2).enumerate().take(LANES) {
+            (out[0], out[1]) = (made[0][l], made[1][l]);
         }
     }
 }
