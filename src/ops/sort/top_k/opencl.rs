@@ -147,15 +147,6 @@ impl Sample {
     }
 }
 
-/// The ranks of keys.
-fn ranks(order: Order, keys: &RawArray) -> Result<Vec<u64>> {
-    with_bits!(keys.dtype, B => {
-        let bits = RawArray { dtype: B::DTYPE, ..keys.clone() };
-        let bits = DeviceArray::<B>::from_raw(bits).to_vec()?;
-        Ok(bits.into_iter().map(|bits| order.visit(Rank(bits.bits()))).collect())
-    })
-}
-
 /// Every `step`th key, from 0 on or half a step, so that there are `n / step`, rounded up.
 fn sample(op: &'static str, x: &RawArray, order: Order, step: usize, near: bool) -> Result<Sample> {
     let n = x.layout.len();
@@ -167,9 +158,14 @@ fn sample(op: &'static str, x: &RawArray, order: Order, step: usize, near: bool)
     };
     let picked = copy::contiguous(&RawArray { layout, ..x.clone() })?;
     if near && picked.layout.len() <= HERE {
-        let mut ranks = ranks(order, &picked)?;
-        ranks.sort_unstable();
-        return Ok(Sample::Ranks(ranks));
+        return with_bits!(picked.dtype, B => {
+            let bits = RawArray { dtype: B::DTYPE, ..picked };
+            let bits = DeviceArray::<B>::from_raw(bits).to_vec()?;
+            let rank = |bits: B| order.visit(Rank(bits.bits()));
+            let mut ranks: Vec<u64> = bits.into_iter().map(rank).collect();
+            ranks.sort_unstable();
+            Ok(Sample::Ranks(ranks))
+        });
     }
     Ok(Sample::Keys(keys(op, &picked, order.descending)?))
 }
@@ -181,22 +177,21 @@ fn finish(first: &First<'_>, found: &Found) -> Result<(RawArray, RawArray)> {
     let keys = RawArray { layout: kept.clone(), ..found.keys.clone() };
     let positions = RawArray { layout: kept, ..found.positions.clone() };
     let positions = DeviceArray::<u32>::from_raw(positions).to_vec()?;
-    // What is equal is in the order of its positions.
-    let mut sorted: Vec<(u64, u32, u32)> = (ranks(order, &keys)?.into_iter().zip(positions))
-        .zip(0..)
-        .map(|((rank, position), at)| (rank, position, at))
-        .collect();
-    sorted.sort_unstable();
-    sorted.truncate(k);
-    let positions: Vec<u64> = sorted.iter().map(|&(_, position, _)| position.into()).collect();
-    let keys = with_bits!(x.dtype, B => {
+    with_bits!(x.dtype, B => {
         let bits = RawArray { dtype: B::DTYPE, ..keys };
         let bits = DeviceArray::<B>::from_raw(bits).to_vec()?;
-        let bits: Vec<B> = sorted.iter().map(|&(_, _, at)| bits[at as usize]).collect();
-        DeviceArray::from_slice(x.device(), &bits)?.raw()?.clone()
-    });
-    let positions = DeviceArray::from_slice(x.device(), &positions)?;
-    Ok((RawArray { dtype: x.dtype, ..keys }, positions.raw()?.clone()))
+        // What is equal is in the order of its positions.
+        let mut sorted: Vec<(u64, u32, B)> = (bits.into_iter().zip(positions))
+            .map(|(bits, position)| (order.visit(Rank(bits.bits())), position, bits))
+            .collect();
+        sorted.sort_unstable();
+        sorted.truncate(k);
+        let positions: Vec<u64> = sorted.iter().map(|&(_, position, _)| position.into()).collect();
+        let bits: Vec<B> = sorted.iter().map(|&(_, _, bits)| bits).collect();
+        let keys = DeviceArray::from_slice(x.device(), &bits)?.raw()?.clone();
+        let positions = DeviceArray::from_slice(x.device(), &positions)?;
+        Ok((RawArray { dtype: x.dtype, ..keys }, positions.raw()?.clone()))
+    })
 }
 
 /// Keeps what has a rank below `rank`, and what has that rank and lies before `end`.
