@@ -134,8 +134,8 @@ void conv2d_tiled(__global clan_out_t* restrict out, __global const CLAN_STORED*
 }
 #elif defined(CLAN_DIRECT)
 
-// One result a work-item, straight from global memory, for large filters. The filter is read from constant
-// memory where it fits.
+// One result a work-item, straight from global memory, for large filters, and for CPUs whose drivers limit the rounds
+// of loops. The filter is read from constant memory where it fits.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void conv2d_direct(__global clan_out_t* restrict out, __global const CLAN_STORED* restrict in, const clan_off offset,
                    CLAN_FILTER_SPACE const CLAN_STORED* filter, const clan_off filter_offset, const clan_ix depth,

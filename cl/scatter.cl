@@ -239,7 +239,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void scatter_alone(__global clan_item* out, __global clan_item* spares, const clan_off origin, const clan_off part
                    CLAN_VALUE_PARAMS, const clan_ix first, const clan_ix n, const clan_key len, const clan_off step,
                    volatile __global uint* note, const uint slot CLAN_BASE_PARAMS CLAN_PARAMS) {
-  const clan_off low = origin + (clan_off)get_global_id(0) * part, high = low + part;
+  const clan_off low = origin + (clan_off)get_global_id(0) * part;
   __global clan_item* const spare = spares + get_global_id(0) * CLAN_SPARE;
   uint outside = 0xffffffffu;
   for (clan_ix i = first; i < n; i += CLAN_SOME) {
@@ -253,7 +253,8 @@ void scatter_alone(__global clan_item* out, __global clan_item* spares, const cl
       outside = inside ? outside : min(outside, (uint)(i - first) + k);
     }
     for (uint k = 0; k < count; k++) {
-      const bool own = (place[k] >= low) & (place[k] < high);
+      // The end of the part may be beyond what an offset can say.
+      const bool own = (place[k] >= low) & (place[k] - low < part);
       __global clan_item* const p = own ? out + place[k] : spare + k % 16;
 #if CLAN_ACT == 6
       *p = CLAN_LOAD(i + k);

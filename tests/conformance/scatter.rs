@@ -98,7 +98,8 @@ on_every_device!(many_places, |device| {
     oracle::put(&mut want, None, &i.view(), &v.view(), |_, new| new);
     assert_same(&x, &want);
     // Small integers, whose sums are exact in every order.
-    let (a, v) = (a.mapv(|x| x.fract().round()), v.mapv(|x| x.fract().round()));
+    let small = |n: usize| Array1::from_shape_fn(n, |k| (k * 7919 % 13) as f32 - 6.0).into_dyn();
+    let (a, v) = (small(n), small(40_000));
     let (mut x, mut want) = (on(device, &a), a.clone());
     x.scatter(on(device, &i)).add(on(device, &v)).unwrap();
     oracle::put(&mut want, None, &i.view(), &v.view(), |old, new| old + new);

@@ -196,7 +196,7 @@ impl Op for Conv2d<'_> {
         let in_constant =
             (s.filter_depth * taps * dtype.size()) as u64 <= device.info.memory.constant_bytes;
         let cpu = device.launch_kind == crate::DeviceKind::Cpu;
-        // Where loops may have many rounds.
+        // A stretch by large filters is many rounds of loops.
         let lanes = cpu && !device.short_loops();
         if lanes {
             point.group = 1;
@@ -300,11 +300,13 @@ impl Op for Conv2d<'_> {
 #[cfg(feature = "opencl")]
 const TILE_X: usize = 64;
 
-/// Neighbours that a CPU works on side by side, and results of a work-item of it along x. PoCL on 2 cores of an
+/// `CLAN_LANES` in `cl/conv2d.cl`: neighbours that a CPU works on side by side. PoCL on 2 cores of an
 /// EPYC, 1024² f32, milliseconds by 16 / 32 / 64 lanes: 9 taps along rows 1.3 / 1.1 / 1.3, along columns 1.6 / 1.1 /
 /// 1.0; a result a work-item, which is not vectorised, 6.0 and 10.
 #[cfg(feature = "opencl")]
 const LANES: usize = 32;
+
+/// `CLAN_TILE_X` on CPUs: results of a work-item along x.
 #[cfg(feature = "opencl")]
 const STRETCH: usize = 1024;
 

@@ -399,6 +399,7 @@ impl Count<'_> {
         }
     }
 
+    /// What the kernel finds bins by, on the device where it is an array.
     fn table(&self) -> Result<Table> {
         fn upload<T: crate::Element>(device: &Device, list: &[T]) -> Result<Table> {
             Ok(Table::Array(DeviceArray::from_slice(device, list)?.raw()?.clone()))

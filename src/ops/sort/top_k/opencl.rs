@@ -21,9 +21,11 @@ pub(crate) const SOURCE: &str = include_str!("../../../../cl/top_k.cl");
 /// Keys of a sample at most.
 const SAMPLE: usize = 1 << 20;
 
-/// Keys of a sample at least on CPUs, and at most what is sorted here where a CPU is the device: its memory is ours,
-/// and the launches of a sort take longer.
+/// Keys of a sample at least, on CPUs.
 const FEW: usize = 2048;
+
+/// Up to so many keys are sorted here where a CPU is the device: its memory is ours, and the launches of a sort take
+/// longer.
 const HERE: usize = 1 << 14;
 
 /// Keys that a pass keeps at most where few are asked for.
