@@ -7,48 +7,16 @@ pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod sort;
 pub(crate) mod source;
+mod threads;
 
 pub(crate) use lanes::{map1, maximum, minimum};
+pub(crate) use threads::{AWAKE, PARALLEL_ABOVE, each_task, for_tasks, map_tasks, run_tasks};
 
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
-use rayon::prelude::*;
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
-
-/// Elements below which work stays on the calling thread: waking the others costs microseconds.
-pub(crate) const PARALLEL_ABOVE: usize = 32 * 1024;
-
-/// Elements that a loop of a few instructions has done before others are awake where that takes tens of
-/// microseconds, as in a virtual machine.
-pub(crate) const AWAKE: usize = 4 * PARALLEL_ABOVE;
-
-/// Runs `f` for each of some tasks, in parallel where they have many elements in all.
-pub(crate) fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync) {
-    run_tasks(tasks, elements <= PARALLEL_ABOVE, f);
-}
-
-/// Runs `f` for each of some tasks, in this thread alone or in parallel.
-pub(crate) fn run_tasks(tasks: usize, alone: bool, f: impl Fn(usize) + Sync) {
-    if tasks <= 1 || alone {
-        (0..tasks).for_each(f);
-    } else {
-        each_task(tasks, 1, &f);
-    }
-}
-
-/// Runs `f` for each of some tasks in parallel, `least` at least one after the other.
-///
-/// By a pointer: otherwise all of rayon is compiled for every closure, of every type of elements.
-pub(crate) fn each_task(tasks: usize, least: usize, f: &(dyn Fn(usize) + Sync)) {
-    (0..tasks).into_par_iter().with_min_len(least).for_each(f);
-}
-
-/// What `f` gives for each of some tasks that run in parallel.
-pub(crate) fn map_tasks<R: Send>(tasks: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
-    (0..tasks).into_par_iter().map(f).collect()
-}
 
 /// Cached memory beyond which blocks go back to the system: the host's memory belongs to others.
 pub(crate) const CACHE_LIMIT: usize = 1 << 30;
