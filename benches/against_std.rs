@@ -1,5 +1,5 @@
 //! Scans, sorts, selections and histograms on one device, and by the best sequential form that the standard library
-//! or `ndarray` has, in turns, at sizes from a hundred elements on: a table of microseconds and ratios.
+//! or `ndarray` has, in turns, at sizes from a hundred elements on: a table of microseconds and ratios, medians of rounds.
 //!
 //! `cargo bench --bench against_std -- [NAME [SIZE,SIZE…]]`; `CLAN_DEVICE` names another device than the host.
 
@@ -12,23 +12,34 @@ use std::fmt::Debug;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// The least time of a call, in microseconds, of some rounds of a few milliseconds.
-fn least(device: &Device, run: &dyn Fn()) -> f64 {
-    run();
-    device.wait().unwrap();
-    let start = Instant::now();
-    run();
-    device.wait().unwrap();
-    let one = start.elapsed().as_secs_f64().max(1e-8);
-    let calls = ((2e-3 / one) as usize).clamp(1, 20_000);
-    let rounds = if one > 0.05 { 3 } else { 12 };
-    let round = |_| {
+/// Times calls in rounds of a few milliseconds.
+struct Clock<'a> {
+    run: &'a dyn Fn(),
+    calls: usize,
+    /// Seconds of one call.
+    one: f64,
+}
+
+impl<'a> Clock<'a> {
+    fn new(run: &'a dyn Fn()) -> Clock<'a> {
+        run();
         let start = Instant::now();
-        (0..calls).for_each(|_| run());
-        device.wait().unwrap();
-        start.elapsed().as_secs_f64() / calls as f64
-    };
-    (0..rounds).map(round).fold(f64::MAX, f64::min) * 1e6
+        run();
+        let one = start.elapsed().as_secs_f64().max(1e-8);
+        Clock { run, calls: ((2e-3 / one) as usize).clamp(1, 20_000), one }
+    }
+
+    /// Microseconds of a call.
+    fn round(&self) -> f64 {
+        let start = Instant::now();
+        (0..self.calls).for_each(|_| (self.run)());
+        start.elapsed().as_secs_f64() / self.calls as f64 * 1e6
+    }
+}
+
+fn median(mut x: Vec<f64>) -> f64 {
+    x.sort_by(f64::total_cmp);
+    x[x.len() / 2]
 }
 
 struct Table {
@@ -49,14 +60,19 @@ impl Table {
             return;
         }
         assert!(ours().unwrap().to_vec().unwrap() == plain(), "{name}");
+        let device = &self.device;
         let run_plain = || drop(black_box(plain()));
-        let run_ours = || drop(black_box(ours().unwrap()));
-        let mut times = [f64::MAX; 2];
-        for _ in 0..2 {
-            times[0] = times[0].min(least(&self.device, &run_plain));
-            times[1] = times[1].min(least(&self.device, &run_ours));
-        }
-        let cell = format!("{:>9.2} {:>9.2} {:>5.2}", times[0], times[1], times[0] / times[1]);
+        let run_ours = || {
+            drop(black_box(ours().unwrap()));
+            device.wait().unwrap();
+        };
+        let clocks = [Clock::new(&run_plain), Clock::new(&run_ours)];
+        // In turns, so that both see the processor's clock as it changes.
+        let rounds = if clocks.iter().any(|clock| clock.one > 0.05) { 3 } else { 25 };
+        let times: Vec<[f64; 2]> = (0..rounds).map(|_| [0, 1].map(|k| clocks[k].round())).collect();
+        let of = |f: &dyn Fn(&[f64; 2]) -> f64| median(times.iter().map(f).collect());
+        let [us, own, times_as_fast] = [of(&|t| t[0]), of(&|t| t[1]), of(&|t| t[0] / t[1])];
+        let cell = format!("{us:>9.2} {own:>9.2} {times_as_fast:>5.2}");
         match self.rows.iter_mut().find(|row| row.0 == name) {
             Some(row) => row.1.push(cell),
             None => self.rows.push((name, vec![cell])),

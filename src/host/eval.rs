@@ -2,7 +2,7 @@
 //! chunk that stays in the first-level cache.
 
 use super::lanes::{self, Lane};
-use super::{AWAKE, PARALLEL_ABOVE, each_task};
+use super::{LIGHT, PARALLEL_ABOVE, each_task};
 use crate::element::{DType, Scalar, with_compute};
 use crate::expr::fused::{Fused, Nest, Op};
 use crate::expr::node::{Ternary, Unary};
@@ -478,7 +478,7 @@ pub(crate) unsafe fn eval_into(fused: &Fused, nest: &Nest, dtype: DType, out: *m
     let direct = contiguous && dtype.compute() == dtype;
     let size = dtype.size();
     let out = SharedOut(out);
-    let light = eval.len() <= AWAKE / fused.weight().max(1);
+    let light = eval.len() <= 2 * LIGHT / fused.weight().max(1);
     let pieces = |f: &(dyn Fn(usize, usize) + Sync)| match light {
         true => f(0, eval.len()),
         false => for_each_piece(eval.len(), f),

@@ -10,7 +10,7 @@ pub(crate) mod source;
 mod threads;
 
 pub(crate) use lanes::{map1, maximum, minimum};
-pub(crate) use threads::{AWAKE, PARALLEL_ABOVE, each_task, for_tasks, map_tasks, run_tasks};
+pub(crate) use threads::{LIGHT, PARALLEL_ABOVE, each_task, for_tasks, map_tasks, run_tasks};
 
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};

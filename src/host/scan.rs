@@ -11,7 +11,7 @@ pub(crate) use join::{FloatSum, IntegerSum, Joiner, Plain};
 
 use super::eval::{CHUNK, SharedOut};
 use super::source::Source;
-use super::{AWAKE, PARALLEL_ABOVE, each_task, run_tasks};
+use super::{LIGHT, PARALLEL_ABOVE, each_task, run_tasks};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -100,7 +100,7 @@ where
     /// Whether it is done before other threads are awake.
     fn is_short(&self) -> bool {
         let Block { outer, len, inner } = self.block;
-        outer * len * inner <= (2 * AWAKE / self.weight.max(1)).max(PARALLEL_ABOVE)
+        outer * len * inner <= (LIGHT / self.weight.max(1)).max(PARALLEL_ABOVE)
     }
 
     /// Memory for the results of `n` elements from `start` on.
@@ -202,24 +202,24 @@ where
         before: &mut Before<J::Carry>,
         more: bool,
     ) {
-        let Some(flags) = self.flags else { return self.stretch(xs, out, before, more) };
-        let flags = &flags[start..][..xs.len()];
-        let mut from = 0;
-        each_head(flags, |k| {
-            self.stretch(&xs[from..k], &mut out[from..k], before, false);
-            *before = Before::tile(None);
-            from = k;
-        });
-        self.stretch(&xs[from..], &mut out[from..], before, more);
-    }
-
-    fn stretch(&self, xs: &[I], out: &mut [T], before: &mut Before<J::Carry>, more: bool) {
         let Some(last) = xs.len().checked_sub(1) else { return };
-        self.joiner.run(self.all(*before), xs, out);
+        let all = self.all(*before);
+        let mut open = xs;
+        match self.flags {
+            None => self.joiner.run(all, xs, out),
+            Some(flags) => {
+                let flags = &flags[start..][..xs.len()];
+                self.joiner.run_in_segments(all, xs, flags, out);
+                if more && let Some(head) = last_head(flags) {
+                    *before = Before::tile(None);
+                    open = &xs[head..];
+                }
+            }
+        }
         if more && J::EXACT {
             *before = Before::tile(Some(self.joiner.first(out[last])));
         } else if more {
-            self.add(before, xs);
+            self.add(before, open);
         }
     }
 
@@ -239,7 +239,7 @@ where
                 kept.extend_from_slice(xs);
             }
             let flags = self.flags.map(|flags| &flags[at..][..xs.len()]);
-            let head = flags.and_then(|flags| flags.iter().rposition(|flag| *flag != 0));
+            let head = flags.and_then(last_head);
             if head.is_some() {
                 (before, headed) = (Before::tile(None), true);
             }
@@ -335,6 +335,10 @@ fn in_turns<C: Send, S, A, B>(
         }
     };
     each_task(rayon::current_num_threads().min(tiles), 1, &work);
+}
+
+fn last_head(flags: &[u8]) -> Option<usize> {
+    flags.iter().rposition(|flag| *flag != 0)
 }
 
 /// Calls `f` with the place of every flag that is set, in order. Most are not.

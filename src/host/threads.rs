@@ -14,9 +14,8 @@ use std::thread::{self, Thread};
 /// Elements below which work stays on the calling thread: to call others costs microseconds.
 pub(crate) const PARALLEL_ABOVE: usize = 32 * 1024;
 
-/// Elements that a loop of a few instructions has done before others are awake where that takes tens of
-/// microseconds, as in a virtual machine.
-pub(crate) const AWAKE: usize = 4 * PARALLEL_ABOVE;
+/// The same for loops of a few instructions: some 20 µs, of which a call for others takes up to 5.
+pub(crate) const LIGHT: usize = 2 * PARALLEL_ABOVE;
 
 /// Runs `f` for each of some tasks, in parallel where they have many elements in all.
 pub(crate) fn for_tasks(tasks: usize, elements: usize, f: impl Fn(usize) + Sync) {

@@ -10,7 +10,7 @@ use crate::expr::fuse_somewhere;
 use crate::expr::node::Node;
 use crate::expr::{Expr, IntoExpr};
 use crate::host::eval::SharedOut;
-use crate::host::{AWAKE, for_tasks, map_tasks, run_tasks};
+use crate::host::{LIGHT, for_tasks, map_tasks, run_tasks};
 use crate::layout::{Layout, count};
 #[cfg(feature = "opencl")]
 use crate::{
@@ -150,7 +150,7 @@ impl Select<'_> {
                 }
             }
         };
-        run_tasks(flags.len().div_ceil(PART), flags.len() <= AWAKE, part);
+        run_tasks(flags.len().div_ceil(PART), flags.len() <= LIGHT, part);
     }
 }
 
@@ -181,7 +181,7 @@ impl Op for Select<'_> {
                 |flags: &[u8]| usize::from(flags.iter().map(|&f| u8::from(f != 0)).sum::<u8>());
             flags.chunks(128).map(few).sum::<usize>()
         };
-        let counts: Vec<usize> = match self.n <= AWAKE {
+        let counts: Vec<usize> = match self.n <= LIGHT {
             true => (0..self.n.div_ceil(PART)).map(of).collect(),
             false => map_tasks(self.n.div_ceil(PART), &of),
         };

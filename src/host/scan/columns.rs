@@ -19,6 +19,17 @@ struct Strip {
     width: usize,
 }
 
+/// Columns from which rows that lie side by side are joined to those above them as one.
+const NEIGHBOURS: usize = 8;
+
+/// What comes before a tile, a place a column.
+enum Above<'a, T, C> {
+    Nothing,
+    /// By [`Joiner::parts`].
+    Parts(&'a [T], &'a [T]),
+    Carries(&'a [C]),
+}
+
 /// What a task keeps from strip to strip, a place a column.
 struct Work<T, C> {
     /// Sums since the tile's top, or the last head in it.
@@ -27,12 +38,22 @@ struct Work<T, C> {
     open: Vec<bool>,
     /// What comes before the tile; empty in the beginning.
     carries: Vec<C>,
+    /// The carries' parts, where all have them.
+    highs: Vec<T>,
+    lows: Vec<T>,
     spare: Vec<T>,
 }
 
 impl<T: Copy + Default, C> Work<T, C> {
     fn new() -> Work<T, C> {
-        Work { sums: Vec::new(), open: Vec::new(), carries: Vec::new(), spare: Vec::new() }
+        Work {
+            sums: Vec::new(),
+            open: Vec::new(),
+            carries: Vec::new(),
+            highs: Vec::new(),
+            lows: Vec::new(),
+            spare: Vec::new(),
+        }
     }
 }
 
@@ -123,7 +144,7 @@ where
         mut totals: Option<&mut Vec<(T, bool)>>,
     ) {
         let Block { len, inner, .. } = self.block;
-        let Work { sums, open, carries, spare } = work;
+        let Work { sums, open, carries, highs, lows, spare } = work;
         sums.resize(width, T::default());
         let down = self.tile_rows();
         // Short rows are loaded and stored several at a time, which stay in the first-level cache.
@@ -134,6 +155,11 @@ where
                 open.clear();
                 open.resize(width, true);
             }
+            let before = match self.flags.is_none() && self.identity.is_none() {
+                true => self.before(carries, highs, lows),
+                false => Above::Carries(&carries[..]),
+            };
+            let alone = matches!(before, Above::Nothing) && some > 1 && width >= NEIGHBOURS;
             for above in (0..rows).step_by(some) {
                 let start = (outer * len + top + above) * inner + first;
                 let n = some.min(rows - above) * width;
@@ -146,10 +172,16 @@ where
                 };
                 // A chunk at most, and so one piece.
                 let mut rows = |xs: &[I]| {
+                    if alone {
+                        self.row_below(above == 0, &xs[..width], &mut part[..width], sums, &before);
+                        rows_below(self.joiner, width, xs, part);
+                        sums.copy_from_slice(&part[n - width..]);
+                        return;
+                    }
                     for (r, (xs, row)) in xs.chunks(width).zip(part.chunks_mut(width)).enumerate() {
                         let top = above + r == 0;
                         match self.flags {
-                            None => self.row_below(top, xs, row, sums, carries),
+                            None => self.row_below(top, xs, row, sums, &before),
                             Some(flags) => {
                                 let flags = &flags[start + r * width..][..width];
                                 self.row_in_segments(top, flags, xs, row, (sums, open), carries);
@@ -172,16 +204,45 @@ where
         }
     }
 
+    /// What comes before a tile.
+    fn before<'w>(
+        &self,
+        carries: &'w [J::Carry],
+        highs: &'w mut Vec<T>,
+        lows: &'w mut Vec<T>,
+    ) -> Above<'w, T, J::Carry> {
+        if carries.is_empty() {
+            return Above::Nothing;
+        }
+        highs.clear();
+        lows.clear();
+        for &carry in carries {
+            let Some([high, low]) = self.joiner.parts(carry) else {
+                return Above::Carries(carries);
+            };
+            highs.push(high);
+            lows.push(low);
+        }
+        Above::Parts(highs, lows)
+    }
+
     /// One row of a tile: joins it to the sums above it.
     #[inline(always)]
-    fn row_below(&self, top: bool, xs: &[I], row: &mut [T], sums: &mut [T], carries: &[J::Carry]) {
+    fn row_below(
+        &self,
+        top: bool,
+        xs: &[I],
+        row: &mut [T],
+        sums: &mut [T],
+        before: &Above<'_, T, J::Carry>,
+    ) {
         let joiner = self.joiner;
         match self.identity {
-            None if top => each_column(joiner, xs, row, sums, carries, |sum, x| {
+            None if top => each_column(joiner, xs, row, sums, before, |sum, x| {
                 *sum = x.into();
                 *sum
             }),
-            None => each_column(joiner, xs, row, sums, carries, |sum, x| {
+            None => each_column(joiner, xs, row, sums, before, |sum, x| {
                 *sum = joiner.join(*sum, x);
                 *sum
             }),
@@ -189,9 +250,11 @@ where
             Some(identity) if top => {
                 sums.iter_mut().zip(xs).for_each(|(sum, &x)| *sum = x.into());
                 row.fill(identity);
-                row.iter_mut().zip(carries).for_each(|(x, &c)| *x = joiner.whole(c));
+                if let Above::Carries(carries) = before {
+                    row.iter_mut().zip(*carries).for_each(|(x, &c)| *x = joiner.whole(c));
+                }
             }
-            Some(_) => each_column(joiner, xs, row, sums, carries, |sum, x| {
+            Some(_) => each_column(joiner, xs, row, sums, before, |sum, x| {
                 std::mem::replace(sum, joiner.join(*sum, x))
             }),
         }
@@ -227,19 +290,54 @@ where
 
 /// Puts what `step` gives for each column's sum and element, after its carry where there are any, into `row`.
 #[inline(always)]
-fn each_column<T: Copy, I: Copy, J: Joiner<T, I>>(
+fn each_column<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
     joiner: &J,
     xs: &[I],
     row: &mut [T],
     sums: &mut [T],
-    carries: &[J::Carry],
+    before: &Above<'_, T, J::Carry>,
     step: impl Fn(&mut T, I) -> T,
 ) {
     let columns = xs.iter().zip(row).zip(sums);
-    match carries {
-        [] => columns.for_each(|((&x, to), sum)| *to = step(sum, x)),
-        _ => columns.zip(carries).for_each(|(((&x, to), sum), &carry)| {
+    match *before {
+        Above::Nothing | Above::Carries([]) => {
+            columns.for_each(|((&x, to), sum)| *to = step(sum, x));
+        }
+        Above::Parts(highs, lows) => {
+            columns.zip(highs).zip(lows).for_each(|((((&x, to), sum), &high), &low)| {
+                *to = joiner.after_parts([high, low], step(sum, x));
+            });
+        }
+        Above::Carries(carries) => columns.zip(carries).for_each(|(((&x, to), sum), &carry)| {
             *to = joiner.after(carry, step(sum, x));
         }),
+    }
+}
+
+/// Joins rows to those above them, the first of which is there: one loop over all, in blocks of neighbours, for a loop
+/// a row takes longer to begin and to end than short rows do.
+#[inline(always)]
+fn rows_below<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
+    joiner: &J,
+    width: usize,
+    xs: &[I],
+    out: &mut [T],
+) {
+    let n = out.len().min(xs.len());
+    let mut at = width;
+    while at + NEIGHBOURS <= n {
+        let (above, below) = out.split_at_mut(at);
+        let (above, xs) = (&above[at - width..], &xs[at..]);
+        if let (Some(above), Some(xs), Some(below)) = (
+            above.first_chunk::<NEIGHBOURS>().copied(),
+            xs.first_chunk::<NEIGHBOURS>(),
+            below.first_chunk_mut::<NEIGHBOURS>(),
+        ) {
+            (0..NEIGHBOURS).for_each(|k| below[k] = joiner.join(above[k], xs[k]));
+        }
+        at += NEIGHBOURS;
+    }
+    for at in at..n {
+        out[at] = joiner.join(out[at - width], xs[at]);
     }
 }

@@ -1,14 +1,14 @@
 //! What joins the elements of a scan, and the loops over elements of one segment.
 
 use super::super::lanes::vectorized;
-use super::wide;
+use super::{each_head, wide};
 use num_traits::Float;
 
 /// Elements of a quarter at least, where four are scanned at a time.
 const QUARTER: usize = 16;
 
 /// An associative operator that gives values of type `T`, over elements of type `I`.
-pub(crate) trait Joiner<T, I = T>: Sync {
+pub(crate) trait Joiner<T: Copy, I: Copy + Into<T> = T>: Sync {
     /// What goes from stretch to stretch.
     type Carry: Copy + Send + Sync;
 
@@ -25,12 +25,34 @@ pub(crate) trait Joiner<T, I = T>: Sync {
     }
     /// The carry joined with what comes after it.
     fn after(&self, carry: Self::Carry, x: T) -> T;
+    /// A carry in values of the results' type, unless these may be out of range where what comes after it is not.
+    fn parts(&self, carry: Self::Carry) -> Option<[T; 2]>;
+    /// As `after`, by them.
+    fn after_parts(&self, parts: [T; 2], x: T) -> T;
     fn whole(&self, carry: Self::Carry) -> T;
     fn merge(&self, carry: Self::Carry, total: Self::Carry) -> Self::Carry;
     /// What comes `before`, and elements, of which there is one at least.
     fn total(&self, before: Option<Self::Carry>, xs: &[I]) -> Self::Carry;
     /// The results for elements of one segment, a stretch at most unless they are exact. One at least.
     fn run(&self, before: Option<Self::Carry>, xs: &[I], out: &mut [T]);
+    /// The same where segments start at all elements whose flag is not 0.
+    fn run_in_segments(
+        &self,
+        before: Option<Self::Carry>,
+        xs: &[I],
+        flags: &[u8],
+        out: &mut [T],
+    ) {
+        let mut sum = before.map(|before| self.whole(before));
+        for ((&x, &flag), to) in xs.iter().zip(flags).zip(out) {
+            let joined = match sum {
+                Some(sum) if flag == 0 => self.join(sum, x),
+                _ => x.into(),
+            };
+            sum = Some(joined);
+            *to = joined;
+        }
+    }
 }
 
 /// Least and greatest elements, products, users' operators. Where grouping does not matter four chains are joined side
@@ -58,6 +80,16 @@ where
 
     #[inline(always)]
     fn after(&self, carry: T, x: T) -> T {
+        (self.0)(carry, x)
+    }
+
+    #[inline(always)]
+    fn parts(&self, carry: T) -> Option<[T; 2]> {
+        Some([carry; 2])
+    }
+
+    #[inline(always)]
+    fn after_parts(&self, [carry, _]: [T; 2], x: T) -> T {
         (self.0)(carry, x)
     }
 
@@ -160,6 +192,16 @@ macro_rules! integer_sum {
             }
 
             #[inline(always)]
+            fn parts(&self, carry: $T) -> Option<[$T; 2]> {
+                Some([carry; 2])
+            }
+
+            #[inline(always)]
+            fn after_parts(&self, [carry, _]: [$T; 2], x: $T) -> $T {
+                carry.wrapping_add(x)
+            }
+
+            #[inline(always)]
             fn whole(&self, carry: $T) -> $T {
                 carry
             }
@@ -213,6 +255,33 @@ fn may_overflow<T: Float>(xs: &[T], limit: T) -> bool {
     T::from(xs.len()).is_none_or(|n| top * n > limit)
 }
 
+/// A sum in two numbers of fewer digits.
+fn parts(sum: f64) -> [f32; 2] {
+    let high = sum as f32;
+    [high, (sum - f64::from(high)) as f32]
+}
+
+/// Runs over segments one by one.
+fn each_segment<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
+    joiner: &J,
+    mut before: Option<J::Carry>,
+    xs: &[I],
+    flags: &[u8],
+    out: &mut [T],
+) {
+    let mut from = 0;
+    let mut run = |from: usize, to: usize, before: Option<J::Carry>| {
+        if from < to {
+            joiner.run(before, &xs[from..to], &mut out[from..to]);
+        }
+    };
+    each_head(flags, |head| {
+        run(from, head, before.take());
+        (from, before) = (head, None);
+    });
+    run(from, xs.len(), before);
+}
+
 impl Joiner<f32> for FloatSum {
     type Carry = f64;
     const EXACT: bool = false;
@@ -230,6 +299,16 @@ impl Joiner<f32> for FloatSum {
     #[inline(always)]
     fn after(&self, carry: f64, x: f32) -> f32 {
         (carry + f64::from(x)) as f32
+    }
+
+    #[inline(always)]
+    fn parts(&self, carry: f64) -> Option<[f32; 2]> {
+        (carry.abs() < f64::from(f32::MAX / 2.0)).then(|| parts(carry))
+    }
+
+    #[inline(always)]
+    fn after_parts(&self, [high, low]: [f32; 2], x: f32) -> f32 {
+        high + (low + x)
     }
 
     #[inline(always)]
@@ -264,8 +343,15 @@ impl Joiner<f32> for FloatSum {
                 *to = sum as f32;
             });
         }
-        let high = sum as f32;
-        wide::f32s([high, (sum - f64::from(high)) as f32], xs, out);
+        wide::f32s(parts(sum), xs, out);
+    }
+
+    fn run_in_segments(&self, before: Option<f64>, xs: &[f32], flags: &[u8], out: &mut [f32]) {
+        let sum = before.unwrap_or(0.0);
+        match may_overflow(xs, f32::MAX - sum.abs() as f32) {
+            true => each_segment(self, before, xs, flags, out),
+            false => wide::f32s_in_segments(parts(sum), xs, flags, out),
+        }
     }
 }
 
@@ -293,7 +379,17 @@ impl Joiner<f64> for FloatSum {
     }
 
     #[inline(always)]
-    fn after(&self, [s, c]: [f64; 2], x: f64) -> f64 {
+    fn after(&self, carry: [f64; 2], x: f64) -> f64 {
+        self.after_parts(carry, x)
+    }
+
+    #[inline(always)]
+    fn parts(&self, carry: [f64; 2]) -> Option<[f64; 2]> {
+        Some(carry)
+    }
+
+    #[inline(always)]
+    fn after_parts(&self, [s, c]: [f64; 2], x: f64) -> f64 {
         s + (c + x)
     }
 
@@ -333,5 +429,19 @@ impl Joiner<f64> for FloatSum {
             });
         }
         wide::f64s(sum, xs, out);
+    }
+
+    fn run_in_segments(
+        &self,
+        before: Option<[f64; 2]>,
+        xs: &[f64],
+        flags: &[u8],
+        out: &mut [f64],
+    ) {
+        let sum = before.unwrap_or_default();
+        match may_overflow(xs, f64::MAX - sum[0].abs()) {
+            true => each_segment(self, before, xs, flags, out),
+            false => wide::f64s_in_segments(sum, xs, flags, out),
+        }
     }
 }

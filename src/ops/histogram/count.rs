@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::expr::fused::Fused;
 use crate::host::eval::{CHUNK, Evaluator};
 use crate::host::source::{Elements, Source};
-use crate::host::{AWAKE, PARALLEL_ABOVE, map_tasks};
+use crate::host::{LIGHT, PARALLEL_ABOVE, map_tasks};
 use crate::ops::Op;
 #[cfg(feature = "opencl")]
 use crate::{
@@ -75,11 +75,11 @@ pub(super) fn on_host(x: &Elements<'_>, n: usize, bins: &Bins, weight: usize) ->
     if x.dtype().compute().size() == 1 {
         return of_bytes(x.of::<u8>(), n, bins, weight);
     }
-    with_compute!(x.dtype(), T => counts::<T>(x.of(), n, bins, weight))
+    with_compute!(x.dtype(), T => counts::<T>(x.of(), n, bins))
 }
 
 /// How often each byte occurs among elements `from .. to`.
-fn byte_counts<const COPIES: usize>(x: Source<'_, u8>, from: usize, to: usize) -> [u32; 256] {
+fn byte_counts(x: Source<'_, u8>, from: usize, to: usize) -> [u32; 256] {
     let mut counts = [[0u32; 256]; COPIES];
     x.pieces(from, to - from, |x| {
         let (groups, rest) = x.as_chunks::<COPIES>();
@@ -88,18 +88,29 @@ fn byte_counts<const COPIES: usize>(x: Source<'_, u8>, from: usize, to: usize) -
         }
         rest.iter().for_each(|&x| counts[0][x as usize] += 1);
     });
-    std::array::from_fn(|byte| counts.iter().map(|copy| copy[byte]).sum())
+    let [mut all, others @ ..] = counts;
+    for copy in others {
+        all.iter_mut().zip(copy).for_each(|(all, count)| *all += count);
+    }
+    all
 }
 
 /// Bytes, by their bits, are counted in half the time of others.
 fn of_bytes(x: Source<'_, u8>, n: usize, bins: &Bins, weight: usize) -> Vec<u64> {
-    let alone = (2 * AWAKE / weight).max(PARALLEL_ABOVE);
+    let end = bins.len();
+    // Whether bytes are their bins.
+    let plain = matches!(bins.by, By::Index) && !bins.dtype.is_signed();
+    if plain && n < 8 * 256 {
+        let mut counts = vec![0u64; end.max(256)];
+        if let Some(counts) = counts.first_chunk_mut::<256>() {
+            x.pieces(0, n, |x| x.iter().for_each(|&x| counts[x as usize] += 1));
+        }
+        counts.truncate(end);
+        return counts;
+    }
+    let alone = (LIGHT / weight).max(PARALLEL_ABOVE);
     let length = n.div_ceil(rayon::current_num_threads()).max(alone).min(BYTES);
-    let part = |k: usize| {
-        let (from, to) = (k * length, ((k + 1) * length).min(n));
-        // Copies are cleared and added as well.
-        if n < 8 * 256 { byte_counts::<1>(x, from, to) } else { byte_counts::<COPIES>(x, from, to) }
-    };
+    let part = |k: usize| byte_counts(x, k * length, ((k + 1) * length).min(n));
     let parts = match n <= length {
         true => vec![part(0)],
         false => map_tasks(n.div_ceil(length), &part),
@@ -108,9 +119,7 @@ fn of_bytes(x: Source<'_, u8>, n: usize, bins: &Bins, weight: usize) -> Vec<u64>
     for part in parts {
         all.iter_mut().zip(part).for_each(|(all, count)| *all += u64::from(count));
     }
-    let end = bins.len();
-    if matches!(bins.by, By::Index) && !bins.dtype.is_signed() {
-        // Bytes are their bins.
+    if plain {
         let mut counts = all.to_vec();
         counts.resize(end, 0);
         return counts;
@@ -124,7 +133,7 @@ fn of_bytes(x: Source<'_, u8>, n: usize, bins: &Bins, weight: usize) -> Vec<u64>
     counts
 }
 
-fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins, weight: usize) -> Vec<u64> {
+fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins) -> Vec<u64> {
     let n = bins.len();
     // Copies are cleared and added as well.
     let copies = if n <= FEW && len >= 8 * n { COPIES } else { 1 };
@@ -148,7 +157,7 @@ fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins, weight: usize) ->
         counts.truncate(n);
         counts
     };
-    if len <= (AWAKE / weight).max(PARALLEL_ABOVE) {
+    if len <= PARALLEL_ABOVE {
         return part(0, len);
     }
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
