@@ -3,12 +3,14 @@
 
 mod columns;
 mod join;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod wide;
 
 pub(crate) use join::{FloatSum, IntegerSum, Joiner, Plain};
 
+use self::segments::{each_head, last_head};
 use super::eval::{CHUNK, SharedOut};
 use super::source::Source;
 use super::{LIGHT, PARALLEL_ABOVE, each_task, run_tasks};
@@ -335,19 +337,4 @@ fn in_turns<C: Send, S, A, B>(
         }
     };
     each_task(rayon::current_num_threads().min(tiles), 1, &work);
-}
-
-fn last_head(flags: &[u8]) -> Option<usize> {
-    flags.iter().rposition(|flag| *flag != 0)
-}
-
-/// Calls `f` with the place of every flag that is set, in order. Most are not.
-fn each_head(flags: &[u8], mut f: impl FnMut(usize)) {
-    const SOME: usize = 64;
-    for (k, flags) in flags.chunks(SOME).enumerate() {
-        if flags.iter().fold(0, |any, flag| any | flag) != 0 {
-            let heads = flags.iter().enumerate().filter(|(_, flag)| **flag != 0);
-            heads.for_each(|(i, _)| f(k * SOME + i));
-        }
-    }
 }

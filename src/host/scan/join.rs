@@ -1,7 +1,8 @@
 //! What joins the elements of a scan, and the loops over elements of one segment.
 
 use super::super::lanes::vectorized;
-use super::{each_head, wide};
+use super::segments::{each_head, f32s_in_segments, f64s_in_segments};
+use super::wide;
 use num_traits::Float;
 
 /// Elements of a quarter at least, where four are scanned at a time.
@@ -36,13 +37,7 @@ pub(crate) trait Joiner<T: Copy, I: Copy + Into<T> = T>: Sync {
     /// The results for elements of one segment, a stretch at most unless they are exact. One at least.
     fn run(&self, before: Option<Self::Carry>, xs: &[I], out: &mut [T]);
     /// The same where segments start at all elements whose flag is not 0.
-    fn run_in_segments(
-        &self,
-        before: Option<Self::Carry>,
-        xs: &[I],
-        flags: &[u8],
-        out: &mut [T],
-    ) {
+    fn run_in_segments(&self, before: Option<Self::Carry>, xs: &[I], flags: &[u8], out: &mut [T]) {
         let mut sum = before.map(|before| self.whole(before));
         for ((&x, &flag), to) in xs.iter().zip(flags).zip(out) {
             let joined = match sum {
@@ -350,7 +345,7 @@ impl Joiner<f32> for FloatSum {
         let sum = before.unwrap_or(0.0);
         match may_overflow(xs, f32::MAX - sum.abs() as f32) {
             true => each_segment(self, before, xs, flags, out),
-            false => wide::f32s_in_segments(parts(sum), xs, flags, out),
+            false => f32s_in_segments(parts(sum), xs, flags, out),
         }
     }
 }
@@ -431,17 +426,11 @@ impl Joiner<f64> for FloatSum {
         wide::f64s(sum, xs, out);
     }
 
-    fn run_in_segments(
-        &self,
-        before: Option<[f64; 2]>,
-        xs: &[f64],
-        flags: &[u8],
-        out: &mut [f64],
-    ) {
+    fn run_in_segments(&self, before: Option<[f64; 2]>, xs: &[f64], flags: &[u8], out: &mut [f64]) {
         let sum = before.unwrap_or_default();
         match may_overflow(xs, f64::MAX - sum[0].abs()) {
             true => each_segment(self, before, xs, flags, out),
-            false => wide::f64s_in_segments(sum, xs, flags, out),
+            false => f64s_in_segments(sum, xs, flags, out),
         }
     }
 }

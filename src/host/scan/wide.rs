@@ -28,26 +28,6 @@ pub(super) fn f64s(before: [f64; 2], xs: &[f64], out: &mut [f64]) {
     f64s_narrow(before, xs, out);
 }
 
-/// As [`f32s`], in segments that start where a flag is not 0; `before` is for elements before the first of them.
-pub(super) fn f32s_in_segments(before: [f32; 2], xs: &[f32], flags: &[u8], out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has it.
-        return unsafe { f32s_in_segments_wide(before, xs, flags, out) };
-    }
-    f32s_in_segments_narrow(before, xs, flags, out);
-}
-
-/// As [`f32s_in_segments`], with four neighbours.
-pub(super) fn f64s_in_segments(before: [f64; 2], xs: &[f64], flags: &[u8], out: &mut [f64]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has it.
-        return unsafe { f64s_in_segments_wide(before, xs, flags, out) };
-    }
-    f64s_in_segments_narrow(before, xs, flags, out);
-}
-
 macro_rules! narrow {
     ($name:ident $rest:ident $T:ty, $WIDTH:literal, $HALF:literal) => {
         fn $name(before: [$T; 2], xs: &[$T], out: &mut [$T]) {
@@ -84,54 +64,6 @@ macro_rules! narrow {
 }
 narrow!(f32s_narrow f32s_rest f32, 8, 4);
 narrow!(f64s_narrow f64s_rest f64, 4, 2);
-
-macro_rules! narrow_in_segments {
-    ($name:ident $rest:ident $T:ty, $WIDTH:literal, $HALF:literal) => {
-        fn $name(before: [$T; 2], xs: &[$T], flags: &[u8], out: &mut [$T]) {
-            let (wide, rest) = xs.as_chunks::<$WIDTH>();
-            let (heads, heads_rest) = flags.as_chunks::<$WIDTH>();
-            let (to, to_rest) = out.as_chunks_mut::<$WIDTH>();
-            let mut sums = [before[0], before[1], 0.0];
-            for ((x, heads), to) in wide.iter().zip(heads).zip(to) {
-                // Whether a segment starts among those that are added to an element, or with it.
-                let (mut part, mut cut) = (*x, heads.map(|head| head != 0));
-                let mut step = 1;
-                while step < $HALF {
-                    let (from, cuts) = (part, cut);
-                    for k in 0..$WIDTH {
-                        let left = k % $HALF >= step;
-                        part[k] += if left && !cuts[k] { from[k - step] } else { 0.0 };
-                        cut[k] |= left && cuts[k - step];
-                    }
-                    step *= 2;
-                }
-                for k in $HALF..$WIDTH {
-                    part[k] += if cut[k] { 0.0 } else { part[$HALF - 1] };
-                    cut[k] |= cut[$HALF - 1];
-                }
-                for k in 0..$WIDTH {
-                    let [high, low, sum] = if cut[k] { [0.0; 3] } else { sums };
-                    to[k] = high + (low + (sum + part[k]));
-                }
-                let [high, low, sum] = if cut[$WIDTH - 1] { [0.0; 3] } else { sums };
-                sums = [high, low, sum + part[$WIDTH - 1]];
-            }
-            $rest(sums, rest, heads_rest, to_rest);
-        }
-
-        fn $rest([mut high, mut low, mut sum]: [$T; 3], xs: &[$T], flags: &[u8], out: &mut [$T]) {
-            for ((x, flag), to) in xs.iter().zip(flags).zip(out) {
-                if *flag != 0 {
-                    (high, low, sum) = (0.0, 0.0, 0.0);
-                }
-                sum += *x;
-                *to = high + (low + sum);
-            }
-        }
-    };
-}
-narrow_in_segments!(f32s_in_segments_narrow f32s_in_segments_rest f32, 8, 4);
-narrow_in_segments!(f64s_in_segments_narrow f64s_in_segments_rest f64, 4, 2);
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
@@ -177,87 +109,6 @@ fn f64s_wide(before: [f64; 2], xs: &[f64], out: &mut [f64]) {
         sum = _mm256_add_pd(sum, _mm256_permute4x64_pd::<0xff>(x));
     }
     f64s_rest(before, _mm256_cvtsd_f64(sum), rest, to_rest);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn f32s_in_segments_wide(before: [f32; 2], xs: &[f32], flags: &[u8], out: &mut [f32]) {
-    let [mut high, mut low] = before.map(|x| _mm256_set1_ps(x));
-    let (wide, rest) = xs.as_chunks::<8>();
-    let (heads, heads_rest) = flags.as_chunks::<8>();
-    let (to, to_rest) = out.as_chunks_mut::<8>();
-    let mut sum = _mm256_setzero_ps();
-    let (bits, floats) = (|x| _mm256_castps_si256(x), |x| _mm256_castsi256_ps(x));
-    for ((x, heads), to) in wide.iter().zip(heads).zip(to) {
-        // SAFETY: eight elements.
-        let x = unsafe { _mm256_loadu_ps(x.as_ptr()) };
-        let heads = _mm_cvtsi64_si128(i64::from_le_bytes(*heads));
-        let heads = _mm256_cvtepu8_epi32(heads);
-        // All bits where a segment starts among those that are added to an element, or with it.
-        let cut = _mm256_cmpgt_epi32(heads, _mm256_setzero_si256());
-        let left = floats(_mm256_slli_si256::<4>(bits(x)));
-        let x = _mm256_add_ps(_mm256_andnot_ps(floats(cut), left), x);
-        let cut = _mm256_or_si256(cut, _mm256_slli_si256::<4>(cut));
-        let left = floats(_mm256_slli_si256::<8>(bits(x)));
-        let x = _mm256_add_ps(_mm256_andnot_ps(floats(cut), left), x);
-        let cut = floats(_mm256_or_si256(cut, _mm256_slli_si256::<8>(cut)));
-        // The last of the first four; zeros for these themselves.
-        let first = |x| {
-            let first = _mm256_permute2f128_ps::<0x08>(x, x);
-            _mm256_shuffle_ps::<0xff>(first, first)
-        };
-        let x = _mm256_add_ps(x, _mm256_andnot_ps(cut, first(x)));
-        let cut = _mm256_or_ps(cut, first(cut));
-        let inner = _mm256_add_ps(_mm256_andnot_ps(cut, sum), x);
-        let inner = _mm256_add_ps(_mm256_andnot_ps(cut, low), inner);
-        let result = _mm256_add_ps(_mm256_andnot_ps(cut, high), inner);
-        // SAFETY: places for eight.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), result) };
-        let last = |x| _mm256_permutevar8x32_ps(x, _mm256_set1_epi32(7));
-        let cut = last(cut);
-        sum = _mm256_add_ps(_mm256_andnot_ps(cut, sum), last(x));
-        (high, low) = (_mm256_andnot_ps(cut, high), _mm256_andnot_ps(cut, low));
-    }
-    let sums = [high, low, sum].map(|x| _mm256_cvtss_f32(x));
-    f32s_in_segments_rest(sums, rest, heads_rest, to_rest);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn f64s_in_segments_wide(before: [f64; 2], xs: &[f64], flags: &[u8], out: &mut [f64]) {
-    let [mut high, mut low] = before.map(|x| _mm256_set1_pd(x));
-    let (wide, rest) = xs.as_chunks::<4>();
-    let (heads, heads_rest) = flags.as_chunks::<4>();
-    let (to, to_rest) = out.as_chunks_mut::<4>();
-    let mut sum = _mm256_setzero_pd();
-    for ((x, heads), to) in wide.iter().zip(heads).zip(to) {
-        // SAFETY: four elements.
-        let x = unsafe { _mm256_loadu_pd(x.as_ptr()) };
-        let heads = _mm_cvtsi32_si128(i32::from_le_bytes(*heads));
-        let heads = _mm256_cvtepu8_epi64(heads);
-        let cut = _mm256_cmpgt_epi64(heads, _mm256_setzero_si256());
-        let left = _mm256_castsi256_pd(_mm256_slli_si256::<8>(_mm256_castpd_si256(x)));
-        let x = _mm256_add_pd(_mm256_andnot_pd(_mm256_castsi256_pd(cut), left), x);
-        let cut = _mm256_or_si256(cut, _mm256_slli_si256::<8>(cut));
-        let cut = _mm256_castsi256_pd(cut);
-        let first = |x| {
-            let first = _mm256_permute2f128_pd::<0x08>(x, x);
-            _mm256_permute_pd::<0b1111>(first)
-        };
-        let x = _mm256_add_pd(x, _mm256_andnot_pd(cut, first(x)));
-        let cut = _mm256_or_pd(cut, first(cut));
-        let inner = _mm256_add_pd(_mm256_andnot_pd(cut, sum), x);
-        let inner = _mm256_add_pd(_mm256_andnot_pd(cut, low), inner);
-        let result = _mm256_add_pd(_mm256_andnot_pd(cut, high), inner);
-        // SAFETY: places for four.
-        unsafe { _mm256_storeu_pd(to.as_mut_ptr(), result) };
-        let last = |x| _mm256_permute4x64_pd::<0xff>(x);
-        let cut = last(cut);
-        sum = _mm256_add_pd(_mm256_andnot_pd(cut, sum), last(x));
-        (high, low) = (_mm256_andnot_pd(cut, high), _mm256_andnot_pd(cut, low));
-    }
-    let sums = [high, low, sum].map(|x| _mm256_cvtsd_f64(x));
-    f64s_in_segments_rest(sums, rest, heads_rest, to_rest);
 }
 
 /// Integers of 64 bits: an addition takes a processor no longer than to store its result.
@@ -375,37 +226,6 @@ mod tests {
             // SAFETY: the processor has it.
             unsafe { f64s_wide([7e5, 1e-3], &x, &mut b) };
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{n} f64");
-        }
-    }
-
-    /// The same in segments, short ones and long; also what a loop gives.
-    #[test]
-    fn vectors_start_segments_alike() {
-        if !is_x86_feature_detected!("avx2") {
-            return;
-        }
-        let value = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 5) as f64 / 1e5 - 300.0;
-        for (n, every) in [(1, 1), (5, 3), (31, 2), (1000, 7), (1024, 61), (999, 500), (64, 1000)] {
-            let flags: Vec<u8> = (0..n).map(|i| u8::from((i * i + 3) % every == 1) * 255).collect();
-            macro_rules! alike {
-                ($T:ty, $before:expr, $narrow:ident, $wide:ident, $close:expr) => {
-                    let x: Vec<$T> = (0..n).map(|i| value(i) as $T).collect();
-                    let (mut a, mut b) = (vec![0.0; n], vec![1.0; n]);
-                    $narrow($before, &x, &flags, &mut a);
-                    // SAFETY: the processor has it.
-                    unsafe { $wide($before, &x, &flags, &mut b) };
-                    let bits = |x: &[$T]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                    assert_eq!(bits(&a), bits(&b), "{n} {every}");
-                    let mut sum = f64::from($before[0]) + f64::from($before[1]);
-                    for i in 0..n {
-                        sum = f64::from(x[i]) + if flags[i] != 0 { 0.0 } else { sum };
-                        let off = (f64::from(a[i]) - sum).abs();
-                        assert!(off <= $close * sum.abs().max(3e4), "{n} {every}: {i}, {off}");
-                    }
-                };
-            }
-            alike!(f32, [7e4, 1e-3], f32s_in_segments_narrow, f32s_in_segments_wide, 1e-6);
-            alike!(f64, [7e4, 1e-3], f64s_in_segments_narrow, f64s_in_segments_wide, 1e-14);
         }
     }
 
