@@ -84,6 +84,18 @@ where
         if outer * len * inner == 0 {
             return;
         }
+        if let (Source::Memory(xs), None, None) = (self.source, self.identity, self.store)
+            && outer * inner == 1
+            && len <= CHUNK
+        {
+            // Little more than what a loop of one's own would do.
+            let (xs, mut spare) = (&xs[..len], Vec::new());
+            let out = self.tile(0, len, &mut spare);
+            return match self.flags {
+                None => self.joiner.run(None, xs, out),
+                Some(flags) => self.joiner.run_in_segments(None, xs, &flags[..len], out),
+            };
+        }
         if inner > 1 {
             self.columns();
         } else if len <= TILE {

@@ -4,6 +4,7 @@ use super::{Flags, Join, scan};
 use crate::array::DeviceArray;
 use crate::element::{Element, Number, Scalar};
 use crate::error::{Error, Result};
+use crate::expr::node::Operand;
 use crate::expr::{Expr, Input};
 use crate::group::{Operator, ReduceOp};
 use ndarray::Axis;
@@ -140,9 +141,19 @@ impl<T: Number> Scan<T> {
     }
 }
 
+/// A whole scan at once, which small arrays are done with in less time than it takes to describe one.
+fn inclusive<U: Element>(
+    op: &'static str,
+    join: &Join,
+    input: Operand<'_>,
+    Axis(axis): Axis,
+) -> Result<DeviceArray<U>> {
+    scan(op, join, input, axis, None, None).map(DeviceArray::from_raw)
+}
+
 /// Scans of arrays and of expressions.
 macro_rules! scans {
-    ($($of:ident $input:ident)*) => {$(
+    ($($of:ident $input:ident $operand:ident $raw:ident)*) => {$(
         impl<T: Element> $of<T> {
             /// A scan along an axis: running sums and the like, also exclusive or in segments. See
             /// [`Scan`].
@@ -158,7 +169,7 @@ macro_rules! scans {
             /// # Errors
             /// An axis outside the array; out of memory.
             pub fn cumsum(&self, axis: Axis) -> Result<DeviceArray<T::Sum>> {
-                self.scan(axis).sum()
+                inclusive("cumsum", &Join::Sum, Operand::$operand(self.$raw()?), axis)
             }
 
             /// The products of the elements so far along an axis. See [`Scan::prod`].
@@ -166,7 +177,7 @@ macro_rules! scans {
             /// # Errors
             /// As `cumsum`.
             pub fn cumprod(&self, axis: Axis) -> Result<DeviceArray<T::Sum>> {
-                self.scan(axis).prod()
+                inclusive("cumprod", &Join::Prod, Operand::$operand(self.$raw()?), axis)
             }
 
             /// The least elements so far along an axis. See [`Scan::min`].
@@ -174,7 +185,7 @@ macro_rules! scans {
             /// # Errors
             /// As `cumsum`.
             pub fn cummin(&self, axis: Axis) -> Result<DeviceArray<T>> {
-                self.scan(axis).min()
+                inclusive("cummin", &Join::Min, Operand::$operand(self.$raw()?), axis)
             }
 
             /// The greatest elements so far along an axis. See [`Scan::max`].
@@ -182,9 +193,9 @@ macro_rules! scans {
             /// # Errors
             /// As `cumsum`.
             pub fn cummax(&self, axis: Axis) -> Result<DeviceArray<T>> {
-                self.scan(axis).max()
+                inclusive("cummax", &Join::Max, Operand::$operand(self.$raw()?), axis)
             }
         }
     )*};
 }
-scans!(DeviceArray Array Expr Expr);
+scans!(DeviceArray Array Array raw Expr Expr Node node);
