@@ -1,7 +1,7 @@
 //! Scans down columns: tiles of rows are scanned by themselves, then joined to what is above them.
 
+use super::super::LIGHT;
 use super::super::eval::CHUNK;
-use super::super::lanes::vectorized;
 use super::super::run_tasks;
 use super::{Block, Joiner, Scan, TILE, in_turns};
 
@@ -28,6 +28,26 @@ enum Above<'a, T, C> {
     /// By [`Joiner::parts`].
     Parts(&'a [T], &'a [T]),
     Carries(&'a [C]),
+}
+
+/// How rows are joined.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Only what all of them give is wanted.
+    Totals,
+    /// Short rows, all at once.
+    Together,
+    Rows,
+}
+
+/// Some rows of a tile, the first of which is its row `above` and begins at `start`.
+struct Rows<'a, T, C> {
+    way: Way,
+    above: usize,
+    start: usize,
+    width: usize,
+    before: &'a Above<'a, T, C>,
+    carries: &'a [C],
 }
 
 /// What a task keeps from strip to strip, a place a column.
@@ -79,7 +99,7 @@ where
             Strip { outer: k / strips, first, width: width.min(inner - first) }
         };
         let all = outer * strips;
-        let alone = threads == 1 || self.is_short();
+        let alone = threads == 1 || outer * len * inner <= 4 * LIGHT / self.weight.max(1);
         let down = self.tile_rows();
         if alone || all >= 2 * threads || all >= len.div_ceil(down) {
             let some = (TILE / (len * width)).max(1);
@@ -159,7 +179,11 @@ where
                 true => self.before(carries, highs, lows),
                 false => Above::Carries(&carries[..]),
             };
-            let alone = matches!(before, Above::Nothing) && some > 1 && width >= NEIGHBOURS;
+            let way = match (&self.flags, &before) {
+                (None, _) if totals.is_some() => Way::Totals,
+                (None, Above::Nothing) if some > 1 && width >= NEIGHBOURS => Way::Together,
+                _ => Way::Rows,
+            };
             for above in (0..rows).step_by(some) {
                 let start = (outer * len + top + above) * inner + first;
                 let n = some.min(rows - above) * width;
@@ -170,26 +194,9 @@ where
                         &mut spare[..]
                     }
                 };
+                let rows = Rows { way, above, start, width, before: &before, carries };
                 // A chunk at most, and so one piece.
-                let mut rows = |xs: &[I]| {
-                    if alone {
-                        self.row_below(above == 0, &xs[..width], &mut part[..width], sums, &before);
-                        rows_below(self.joiner, width, xs, part);
-                        sums.copy_from_slice(&part[n - width..]);
-                        return;
-                    }
-                    for (r, (xs, row)) in xs.chunks(width).zip(part.chunks_mut(width)).enumerate() {
-                        let top = above + r == 0;
-                        match self.flags {
-                            None => self.row_below(top, xs, row, sums, &before),
-                            Some(flags) => {
-                                let flags = &flags[start + r * width..][..width];
-                                self.row_in_segments(top, flags, xs, row, (sums, open), carries);
-                            }
-                        }
-                    }
-                };
-                self.source.pieces(start, n, |xs| vectorized(|| rows(xs)));
+                self.source.pieces(start, n, |xs| self.join_rows(&rows, xs, part, (sums, open)));
                 if totals.is_none() {
                     self.put(start, part);
                 }
@@ -200,6 +207,66 @@ where
                 Some(totals) => totals.extend(tile),
                 None if top + rows < to => self.advance(carries, tile),
                 None => {}
+            }
+        }
+    }
+
+    fn join_rows(
+        &self,
+        rows: &Rows<'_, T, J::Carry>,
+        xs: &[I],
+        part: &mut [T],
+        state: (&mut [T], &mut [bool]),
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has it.
+            return unsafe { self.join_rows_wide(rows, xs, part, state) };
+        }
+        self.join_rows_narrow(rows, xs, part, state);
+    }
+
+    /// By itself: what `lanes::vectorized` runs is compiled for wide vectors only where it is inlined, which nothing as
+    /// long as this is.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn join_rows_wide(
+        &self,
+        rows: &Rows<'_, T, J::Carry>,
+        xs: &[I],
+        part: &mut [T],
+        state: (&mut [T], &mut [bool]),
+    ) {
+        self.join_rows_narrow(rows, xs, part, state);
+    }
+
+    #[inline(always)]
+    fn join_rows_narrow(
+        &self,
+        rows: &Rows<'_, T, J::Carry>,
+        xs: &[I],
+        part: &mut [T],
+        (sums, open): (&mut [T], &mut [bool]),
+    ) {
+        let &Rows { way, above, start, width, before, carries } = rows;
+        if let Way::Together = way {
+            self.row_below(above == 0, &xs[..width], &mut part[..width], sums, before);
+            rows_below(self.joiner, width, xs, part);
+            return sums.copy_from_slice(&part[part.len() - width..]);
+        }
+        for (r, (xs, row)) in xs.chunks(width).zip(part.chunks_mut(width)).enumerate() {
+            let top = above + r == 0;
+            let sums_and = sums.iter_mut().zip(xs);
+            match (way, self.flags) {
+                (Way::Totals, _) if top => sums_and.for_each(|(sum, &x)| *sum = x.into()),
+                (Way::Totals, _) => {
+                    sums_and.for_each(|(sum, &x)| *sum = self.joiner.join(*sum, x));
+                }
+                (_, None) => self.row_below(top, xs, row, sums, before),
+                (_, Some(flags)) => {
+                    let flags = &flags[start + r * width..][..width];
+                    self.row_in_segments(top, flags, xs, row, (sums, open), carries);
+                }
             }
         }
     }
@@ -333,7 +400,8 @@ fn rows_below<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
             xs.first_chunk::<NEIGHBOURS>(),
             below.first_chunk_mut::<NEIGHBOURS>(),
         ) {
-            (0..NEIGHBOURS).for_each(|k| below[k] = joiner.join(above[k], xs[k]));
+            // All before any is stored.
+            *below = std::array::from_fn(|k| joiner.join(above[k], xs[k]));
         }
         at += NEIGHBOURS;
     }
