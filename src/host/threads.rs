@@ -86,7 +86,7 @@ struct Loop {
     inside: AtomicUsize,
     /// Lives until the loop is closed and nobody is inside.
     f: *const (dyn Fn(usize) + Sync),
-    /// Of a task that a helper ran.
+    /// Of a task.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     caller: Thread,
 }
@@ -98,7 +98,7 @@ unsafe impl Sync for Loop {}
 /// Runs all tasks in this thread and in up to so many of rayon's that come in time.
 fn shared(tasks: usize, some: usize, helpers: usize, f: &(dyn Fn(usize) + Sync)) {
     let f: *const (dyn Fn(usize) + Sync + '_) = f;
-    // SAFETY: the same pointer; `Whole` keeps to the lifetime that it had.
+    // SAFETY: the same pointer; `close` keeps to the lifetime that it had.
     let f: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(f) };
     let all = Arc::new(Loop {
         next: AtomicUsize::new(0),
@@ -110,12 +110,9 @@ fn shared(tasks: usize, some: usize, helpers: usize, f: &(dyn Fn(usize) + Sync))
         panic: Mutex::new(None),
         caller: thread::current(),
     });
-    {
-        let whole = Whole(&all);
-        all.call();
-        // SAFETY: `f` is borrowed for all of this function.
-        unsafe { whole.0.work() };
-    }
+    // SAFETY: `f` is borrowed for all of this function, which goes on after a panic, too.
+    unsafe { all.work() };
+    all.close();
     let panic = all.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(panic) = panic {
         resume_unwind(panic);
@@ -148,54 +145,51 @@ impl Loop {
         if self.inside.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_err() {
             return;
         }
-        self.call();
         // SAFETY: inside.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { self.work() })) {
-            self.next.store(self.tasks, Ordering::Relaxed);
-            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
-        }
+        unsafe { self.work() };
         if self.inside.fetch_sub(1, Ordering::Release) == CLOSED | ASLEEP | 1 {
             self.caller.unpark();
         }
     }
 
+    /// Calls helpers, and runs tasks until none is left. A panic is kept, and ends the loop for all.
+    ///
     /// # Safety
     /// The caller is inside, or is who made the loop.
-    unsafe fn work(&self) {
-        loop {
-            // Beyond the last task no further than every thread once.
-            let from = self.next.fetch_add(self.some, Ordering::Relaxed);
-            if from >= self.tasks {
-                return;
+    unsafe fn work(self: &Arc<Loop>) {
+        // SAFETY: `f` is alive as long as anybody is inside.
+        let f = unsafe { &*self.f };
+        let work = AssertUnwindSafe(|| {
+            self.call();
+            loop {
+                // Beyond the last task no further than every thread once.
+                let from = self.next.fetch_add(self.some, Ordering::Relaxed);
+                if from >= self.tasks {
+                    return;
+                }
+                (from..self.tasks.min(from + self.some)).for_each(f);
             }
-            for k in from..self.tasks.min(from + self.some) {
-                // SAFETY: `f` is alive as long as anybody is inside.
-                unsafe { (*self.f)(k) };
-            }
+        });
+        if let Err(panic) = catch_unwind(work) {
+            self.next.store(self.tasks, Ordering::Relaxed);
+            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
     }
-}
 
-/// Stays until nobody is inside, also when the caller's own part panics.
-struct Whole<'a>(&'a Loop);
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        let Loop { next, tasks, inside, .. } = self.0;
-        // Of use only after a panic.
-        next.store(*tasks, Ordering::Relaxed);
-        let mut now = inside.fetch_or(CLOSED, Ordering::Acquire) | CLOSED;
+    /// Lets nobody in any more, and waits until nobody is inside.
+    fn close(&self) {
+        let mut now = self.inside.fetch_or(CLOSED, Ordering::Acquire) | CLOSED;
         let mut looks = 0;
         while now & !(CLOSED | ASLEEP) != 0 {
             looks += 1;
             if looks < LOOKS {
                 std::hint::spin_loop();
-                now = inside.load(Ordering::Acquire);
+                now = self.inside.load(Ordering::Acquire);
             } else if now & ASLEEP == 0 {
-                now = inside.fetch_or(ASLEEP, Ordering::Acquire) | ASLEEP;
+                now = self.inside.fetch_or(ASLEEP, Ordering::Acquire) | ASLEEP;
             } else {
                 thread::park();
-                now = inside.load(Ordering::Acquire);
+                now = self.inside.load(Ordering::Acquire);
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::{DType, Element};
 use crate::error::Result;
+use crate::host::map_tasks;
 use crate::layout::Layout;
 #[cfg(feature = "opencl")]
 use crate::opencl::{ClDevice, Launch, codegen};
@@ -105,14 +106,9 @@ impl Op for Fma<'_> {
     }
 
     fn host(self) -> Result<()> {
-        use rayon::prelude::*;
         // Opaque values, or the compiler would see that the chains go in circles.
         let (a, b) = std::hint::black_box((-1.0, 1.0));
-        let sums: Vec<f32> = (0..self.shape.workers)
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|_| host_chains(self.rounds, a, b))
-            .collect();
+        let sums = map_tasks(self.shape.workers, &|_| host_chains(self.rounds, a, b));
         // SAFETY: floats may be read as bytes.
         let bytes = unsafe {
             std::slice::from_raw_parts(sums.as_ptr().cast::<u8>(), size_of_val(sums.as_slice()))
