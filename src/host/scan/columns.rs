@@ -1,12 +1,14 @@
 //! Scans down columns: tiles of rows are scanned by themselves, then joined to what is above them.
 
-use super::super::LIGHT;
 use super::super::eval::CHUNK;
-use super::super::run_tasks;
-use super::{Block, Joiner, Scan, TILE, in_turns};
+use super::super::{LIGHT, each_task, map_tasks, run_tasks};
+use super::{Block, Joiner, Scan, TILE};
 
 /// Rows of a tile at least.
 const DOWN: usize = 32;
+
+/// Tiles after which threads wait for each other: enough to share them evenly, few enough to stay in caches.
+const ROUND: usize = 32;
 
 /// Columns of a strip at most.
 const ACROSS: usize = 1024;
@@ -48,6 +50,12 @@ struct Rows<'a, T, C> {
     width: usize,
     before: &'a Above<'a, T, C>,
     carries: &'a [C],
+}
+
+/// What [`Scan::advance`] needs of a tile, a place a column.
+struct Totals<T> {
+    sums: Vec<T>,
+    open: Vec<bool>,
 }
 
 /// What a task keeps from strip to strip, a place a column.
@@ -100,8 +108,7 @@ where
         };
         let all = outer * strips;
         let alone = threads == 1 || outer * len * inner <= 4 * LIGHT / self.weight.max(1);
-        let down = self.tile_rows();
-        if alone || all >= 2 * threads || all >= len.div_ceil(down) {
+        if alone || all >= 2 * threads || all >= len.div_ceil(self.tile_rows()) {
             let some = (TILE / (len * width)).max(1);
             run_tasks(all.div_ceil(some), alone, |task| {
                 let mut work = Work::new();
@@ -113,44 +120,63 @@ where
             return;
         }
         // Neighbouring threads would share a line of the cache at every end of a strip's rows.
+        let at_a_time = (4 * threads).min(ROUND).max(threads);
+        (0..outer).for_each(|k| self.tiles(strips, at_a_time, |s| strip(k * strips + s)));
+    }
+
+    /// One outer index by several threads, so many tiles at a time: the totals of each, then what comes before each,
+    /// then its results. To pass sums on from tile to tile, and so from one processor's cache to the next, would take
+    /// longer than that.
+    fn tiles(&self, strips: usize, at_a_time: usize, strip: impl Fn(usize) -> Strip + Sync) {
+        let (len, down) = (self.block.len, self.tile_rows());
+        let all = len.div_ceil(down);
         let rows = |k: usize| [k * down, len.min((k + 1) * down)];
-        for outer in 0..outer {
-            let strips = || (0..strips).map(|k| strip(outer * strips + k));
-            in_turns(
-                len.div_ceil(down),
-                Vec::new(),
-                Work::new,
-                |k, work| {
+        let mut carries: Vec<Vec<J::Carry>> = vec![Vec::new(); strips];
+        for first in (0..all).step_by(at_a_time) {
+            let tiles = at_a_time.min(all - first);
+            let totals = map_tasks(tiles, &|k| {
+                let mut work = Work::new();
+                let total = |s: usize| {
+                    let mut totals = Totals { sums: Vec::new(), open: Vec::new() };
                     work.carries.clear();
-                    let mut totals = Vec::with_capacity(inner);
-                    strips().for_each(|at| self.strip(at, rows(k), work, Some(&mut totals)));
+                    self.strip(strip(s), rows(first + k), &mut work, Some(&mut totals));
                     totals
-                },
-                |carries: &mut Vec<J::Carry>, totals| {
-                    let before = carries.clone();
-                    self.advance(carries, totals.into_iter());
-                    before
-                },
-                |k, work, before| {
-                    for at in strips() {
-                        work.carries.clear();
-                        let own = before.get(at.first..at.first + at.width);
-                        work.carries.extend_from_slice(own.unwrap_or_default());
-                        self.strip(at, rows(k), work, None);
-                    }
-                },
-            );
+                };
+                (0..strips).map(total).collect::<Vec<_>>()
+            });
+            let before = map_tasks(strips, &|s| {
+                let mut carries = carries[s].clone();
+                let mut before = Vec::with_capacity(tiles + 1);
+                for totals in &totals {
+                    before.push(carries.clone());
+                    self.advance(&mut carries, &totals[s].sums, &totals[s].open);
+                }
+                before.push(carries);
+                before
+            });
+            each_task(tiles, 1, &|k| {
+                let mut work = Work::new();
+                for (s, before) in before.iter().enumerate() {
+                    work.carries.clone_from(&before[k]);
+                    self.strip(strip(s), rows(first + k), &mut work, None);
+                }
+            });
+            carries = before.into_iter().filter_map(|mut before| before.pop()).collect();
         }
     }
 
-    /// The carries after a tile, from its sums and whether no segment starts in it.
-    fn advance(&self, carries: &mut Vec<J::Carry>, tile: impl Iterator<Item = (T, bool)>) {
+    /// The carries after a tile, from its sums and, where there are segments, whether none starts in it.
+    fn advance(&self, carries: &mut Vec<J::Carry>, sums: &[T], open: &[bool]) {
         if carries.is_empty() {
-            carries.extend(tile.map(|(sum, _)| self.joiner.first(sum)));
-            return;
+            return carries.extend(sums.iter().map(|&sum| self.joiner.first(sum)));
         }
-        for (carry, (sum, open)) in carries.iter_mut().zip(tile) {
-            *carry = if open { self.joiner.push(*carry, sum) } else { self.joiner.first(sum) };
+        let next = |carry, sum| self.joiner.push(carry, sum);
+        let all = carries.iter_mut().zip(sums);
+        match self.flags {
+            None => all.for_each(|(carry, &sum)| *carry = next(*carry, sum)),
+            Some(_) => all.zip(open).for_each(|((carry, &sum), &open)| {
+                *carry = if open { next(*carry, sum) } else { self.joiner.first(sum) };
+            }),
         }
     }
 
@@ -161,7 +187,7 @@ where
         Strip { outer, first, width }: Strip,
         [from, to]: [usize; 2],
         work: &mut Work<T, J::Carry>,
-        mut totals: Option<&mut Vec<(T, bool)>>,
+        mut totals: Option<&mut Totals<T>>,
     ) {
         let Block { len, inner, .. } = self.block;
         let Work { sums, open, carries, highs, lows, spare } = work;
@@ -201,11 +227,12 @@ where
                     self.put(start, part);
                 }
             }
-            let open = open.iter().copied().chain(std::iter::repeat(true));
-            let tile = sums.iter().copied().zip(open);
             match &mut totals {
-                Some(totals) => totals.extend(tile),
-                None if top + rows < to => self.advance(carries, tile),
+                Some(totals) => {
+                    totals.sums.extend_from_slice(sums);
+                    totals.open.extend_from_slice(open);
+                }
+                None if top + rows < to => self.advance(carries, sums, open),
                 None => {}
             }
         }
@@ -281,14 +308,17 @@ where
         if carries.is_empty() {
             return Above::Nothing;
         }
-        highs.clear();
-        lows.clear();
-        for &carry in carries {
-            let Some([high, low]) = self.joiner.parts(carry) else {
-                return Above::Carries(carries);
-            };
-            highs.push(high);
-            lows.push(low);
+        highs.resize(carries.len(), T::default());
+        lows.resize(carries.len(), T::default());
+        let mut fit = true;
+        for ((&carry, high), low) in carries.iter().zip(&mut *highs).zip(&mut *lows) {
+            match self.joiner.parts(carry) {
+                Some(parts) => [*high, *low] = parts,
+                None => fit = false,
+            }
+        }
+        if !fit {
+            return Above::Carries(carries);
         }
         Above::Parts(highs, lows)
     }
