@@ -6,31 +6,19 @@ mod join;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod wide;
 
 pub(crate) use join::{FloatSum, IntegerSum, Joiner, Plain};
 
 use self::segments::{each_head, last_head};
+use self::tiles::in_tiles;
 use super::eval::{CHUNK, SharedOut};
 use super::source::Source;
-use super::{LIGHT, PARALLEL_ABOVE, each_task, run_tasks};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use super::{LIGHT, PARALLEL_ABOVE, run_tasks};
 
 /// Elements of a tile: half of a small second-level cache.
 const TILE: usize = 16 * CHUNK;
-
-/// Instead of a number of tiles: one will never be passed.
-const LOST: usize = usize::MAX;
-
-/// Tells those that wait, where an operator of the user's panics.
-struct Lost<'a>(&'a AtomicUsize);
-
-impl Drop for Lost<'_> {
-    fn drop(&mut self) {
-        self.0.store(LOST, Ordering::Release);
-    }
-}
 
 /// What is scanned, as a block of `outer` by `len` by `inner` elements along the middle axis.
 #[derive(Clone, Copy, Debug)]
@@ -278,7 +266,7 @@ where
     fn shared_row(&self, start: usize) {
         let len = self.block.len;
         let place = |k: usize| (start + k * TILE, TILE.min(len - k * TILE));
-        in_turns(
+        in_tiles(
             len.div_ceil(TILE),
             Before::tile(None),
             || (Vec::new(), Vec::new()),
@@ -286,12 +274,12 @@ where
                 let (start, n) = place(k);
                 self.total(start, n, kept)
             },
-            |carry, (total, headed)| {
-                let before = self.close(carry);
-                *carry = if headed { total } else { Before { tile: before, ..total } };
-                before
+            |before, &(total, headed)| {
+                let all = self.close(before);
+                *before = if headed { total } else { Before { tile: all, ..total } };
             },
             |k, (spare, kept), before| {
+                let before = self.all(*before);
                 let (start, n) = place(k);
                 let tile = self.tile(start, n, spare);
                 let xs = match self.source {
@@ -304,49 +292,4 @@ where
             },
         );
     }
-}
-
-/// Does tiles in several threads, with a state each: `prepare` at any time, then `pass` what goes from each tile to the
-/// next, then `finish` at any time. Tiles are taken in order, so every one that is waited for is being worked on, by a
-/// thread that waits for earlier ones alone.
-fn in_turns<C: Send, S, A, B>(
-    tiles: usize,
-    carry: C,
-    state: impl Fn() -> S + Sync,
-    prepare: impl Fn(usize, &mut S) -> A + Sync,
-    pass: impl Fn(&mut C, A) -> B + Sync,
-    finish: impl Fn(usize, &mut S, B) + Sync,
-) {
-    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let carry = Mutex::new(carry);
-    let work = |_| {
-        let mut state = state();
-        loop {
-            let k = next.fetch_add(1, Ordering::Relaxed);
-            if k >= tiles {
-                return;
-            }
-            let lost = Lost(&passed);
-            let prepared = prepare(k, &mut state);
-            let mut polls = 0u32;
-            loop {
-                match passed.load(Ordering::Acquire) {
-                    now if now == k => break,
-                    LOST => return,
-                    _ => polls += 1,
-                }
-                if polls < 1 << 10 { std::hint::spin_loop() } else { std::thread::yield_now() }
-            }
-            // Only tile k is here: the others wait for its number or have passed.
-            let before = pass(&mut carry.lock().unwrap_or_else(PoisonError::into_inner), prepared);
-            std::mem::forget(lost);
-            // Another tile may have been lost meanwhile.
-            let moved = passed.compare_exchange(k, k + 1, Ordering::Release, Ordering::Relaxed);
-            if moved.is_err() {
-                return;
-            }
-            finish(k, &mut state, before);
-        }
-    };
-    each_task(rayon::current_num_threads().min(tiles), 1, &work);
 }

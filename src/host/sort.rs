@@ -6,7 +6,7 @@ mod tests;
 
 use super::eval::SharedOut;
 use super::lanes::vectorized;
-use super::{PARALLEL_ABOVE, each_task, map_tasks};
+use super::{LIGHT, PARALLEL_ABOVE, each_task, map_tasks};
 use std::ops::{BitOr, BitXor};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,8 +23,8 @@ const SHORT: usize = 2048;
 /// Keys of a digit that are put in order by insertion.
 const CLOSE: usize = 24;
 
-/// Keys from which threads share a row: they meet twice in each pass.
-const SHARED_ABOVE: usize = PARALLEL_ABOVE;
+/// Keys from which threads share a row: they meet twice in each pass, and what one has written another reads.
+const SHARED_ABOVE: usize = 2 * LIGHT;
 
 /// Keys of a long row that are looked at to know its digits.
 const SAMPLE: usize = 8192;

@@ -1,14 +1,15 @@
 //! Scans down columns: tiles of rows are scanned by themselves, then joined to what is above them.
 
 use super::super::eval::CHUNK;
-use super::super::{LIGHT, each_task, map_tasks, run_tasks};
+use super::super::{LIGHT, run_tasks};
+use super::tiles::in_tiles;
 use super::{Block, Joiner, Scan, TILE};
 
 /// Rows of a tile at least.
 const DOWN: usize = 32;
 
-/// Tiles after which threads wait for each other: enough to share them evenly, few enough to stay in caches.
-const ROUND: usize = 32;
+/// Tiles a thread whose totals are kept at a time.
+const ROUND: usize = 16;
 
 /// Columns of a strip at most.
 const ACROSS: usize = 1024;
@@ -120,48 +121,44 @@ where
             return;
         }
         // Neighbouring threads would share a line of the cache at every end of a strip's rows.
-        let at_a_time = (4 * threads).min(ROUND).max(threads);
-        (0..outer).for_each(|k| self.tiles(strips, at_a_time, |s| strip(k * strips + s)));
+        (0..outer).for_each(|k| self.tiles(strips, |s| strip(k * strips + s)));
     }
 
-    /// One outer index by several threads, so many tiles at a time: the totals of each, then what comes before each,
-    /// then its results. To pass sums on from tile to tile, and so from one processor's cache to the next, would take
-    /// longer than that.
-    fn tiles(&self, strips: usize, at_a_time: usize, strip: impl Fn(usize) -> Strip + Sync) {
+    /// One outer index by several threads.
+    fn tiles(&self, strips: usize, strip: impl Fn(usize) -> Strip + Sync) {
         let (len, down) = (self.block.len, self.tile_rows());
         let all = len.div_ceil(down);
         let rows = |k: usize| [k * down, len.min((k + 1) * down)];
-        let mut carries: Vec<Vec<J::Carry>> = vec![Vec::new(); strips];
+        let at_a_time = ROUND * rayon::current_num_threads();
+        // A strip's each.
+        let mut before: Vec<Vec<J::Carry>> = vec![Vec::new(); strips];
         for first in (0..all).step_by(at_a_time) {
-            let tiles = at_a_time.min(all - first);
-            let totals = map_tasks(tiles, &|k| {
-                let mut work = Work::new();
-                let total = |s: usize| {
-                    let mut totals = Totals { sums: Vec::new(), open: Vec::new() };
-                    work.carries.clear();
-                    self.strip(strip(s), rows(first + k), &mut work, Some(&mut totals));
-                    totals
-                };
-                (0..strips).map(total).collect::<Vec<_>>()
-            });
-            let before = map_tasks(strips, &|s| {
-                let mut carries = carries[s].clone();
-                let mut before = Vec::with_capacity(tiles + 1);
-                for totals in &totals {
-                    before.push(carries.clone());
-                    self.advance(&mut carries, &totals[s].sums, &totals[s].open);
-                }
-                before.push(carries);
-                before
-            });
-            each_task(tiles, 1, &|k| {
-                let mut work = Work::new();
-                for (s, before) in before.iter().enumerate() {
-                    work.carries.clone_from(&before[k]);
-                    self.strip(strip(s), rows(first + k), &mut work, None);
-                }
-            });
-            carries = before.into_iter().filter_map(|mut before| before.pop()).collect();
+            let after = in_tiles(
+                at_a_time.min(all - first),
+                before,
+                Work::new,
+                |k, work| {
+                    let total = |s: usize| {
+                        let mut totals = Totals { sums: Vec::new(), open: Vec::new() };
+                        work.carries.clear();
+                        self.strip(strip(s), rows(first + k), work, Some(&mut totals));
+                        totals
+                    };
+                    (0..strips).map(total).collect::<Vec<_>>()
+                },
+                |before, totals| {
+                    let each = before.iter_mut().zip(totals);
+                    each.for_each(|(b, totals)| self.advance(b, &totals.sums, &totals.open));
+                },
+                |k, work, before| {
+                    for (s, before) in before.iter().enumerate() {
+                        work.carries.clone_from(before);
+                        self.strip(strip(s), rows(first + k), work, None);
+                    }
+                },
+            );
+            let Some(after) = after else { return };
+            before = after;
         }
     }
 
