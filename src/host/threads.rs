@@ -71,6 +71,9 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 /// There, too: whoever leaves last wakes the caller.
 const ASLEEP: usize = CLOSED >> 1;
 
+/// Threads that one calls: with some hundred of them a caller is soon at its own work.
+const CALLS: usize = 16;
+
 /// Looks at the helpers inside before the caller sleeps.
 const LOOKS: u32 = 1 << 12;
 
@@ -120,9 +123,10 @@ fn shared(tasks: usize, some: usize, helpers: usize, f: &(dyn Fn(usize) + Sync))
 }
 
 impl Loop {
-    /// Calls two helpers, who call two each: so a caller soon is at its own work, however many threads there are.
+    /// Calls helpers, who call as many each. To call them all takes a caller of 16 threads, asleep after a pause, 15 to 70 µs less
+    /// than to call two who call two.
     fn call(self: &Arc<Loop>) {
-        for _ in 0..2 {
+        for _ in 0..CALLS {
             let left = self.next.load(Ordering::Relaxed) < self.tasks;
             let one_less = |calls: usize| calls.checked_sub(1);
             if !left
