@@ -122,6 +122,9 @@ impl<T: Element> UserOp<T> {
     ///
     /// `a` and `b` have the type that `T` is computed in: `float` for `f16` and `bf16`, `uchar` of
     /// 0 or 1 for `bool`. Text with a `return` is taken for the body of a function of them.
+    ///
+    /// The function runs in threads that share a loop and may wait for each other, so it must not call rayon, nor
+    /// operations of this crate: a scan by one that does may never end.
     pub fn new(
         name: impl Into<String>,
         opencl: impl Into<String>,

@@ -1,5 +1,5 @@
-//! Scans on the host. Where threads share a row, the total of each of its tiles is made first, then passed on from
-//! tile to tile.
+//! Scans on the host. Where threads share a row, the total of each of its tiles is made first; what comes before
+//! a tile is then found by looking back over them.
 
 mod columns;
 mod join;

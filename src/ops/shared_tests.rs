@@ -155,17 +155,19 @@ fn scans_do_not_depend_on_the_number_of_threads() {
         let x = host(&(0..n).map(fraction).collect::<Vec<_>>()).reshape((rows, columns)).unwrap();
         let starts = host(&(0..n).map(|i| bits(i + 1).is_multiple_of(30_000)).collect::<Vec<_>>());
         let starts = starts.reshape((rows, columns)).unwrap();
+        let sums = || {
+            let bits = |x: DeviceArray<f32>| -> Vec<u32> {
+                x.to_vec().unwrap().into_iter().map(f32::to_bits).collect()
+            };
+            let plain = bits(x.cumsum(Axis(0)).unwrap());
+            (plain, bits(x.scan(Axis(0)).segments(&starts).sum().unwrap()))
+        };
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let bits = |x: DeviceArray<f32>| -> Vec<u32> {
-                    x.to_vec().unwrap().into_iter().map(f32::to_bits).collect()
-                };
-                let plain = bits(x.cumsum(Axis(0)).unwrap());
-                (plain, bits(x.scan(Axis(0)).segments(&starts).sum().unwrap()))
-            })
+            pool.install(sums)
         };
         let one = run(1);
+        assert!(sums() == one, "{rows} x {columns}, shared by this thread");
         for threads in [2, 5] {
             let many = run(threads);
             assert!(many.0 == one.0, "{rows} x {columns}, {threads} threads");

@@ -8,8 +8,11 @@ use super::{Block, Joiner, Scan, TILE};
 /// Rows of a tile at least.
 const DOWN: usize = 32;
 
-/// Tiles a thread whose totals are kept at a time.
+/// Tiles a thread whose totals are kept at a time, unless these have too many columns in all.
 const ROUND: usize = 16;
+
+/// Columns of such tiles together: some tens of megabytes.
+const KEPT: usize = 1 << 21;
 
 /// Columns of a strip at most.
 const ACROSS: usize = 1024;
@@ -129,7 +132,8 @@ where
         let (len, down) = (self.block.len, self.tile_rows());
         let all = len.div_ceil(down);
         let rows = |k: usize| [k * down, len.min((k + 1) * down)];
-        let at_a_time = ROUND * rayon::current_num_threads();
+        let threads = rayon::current_num_threads();
+        let at_a_time = (ROUND * threads).min(KEPT / self.block.inner).max(2 * threads);
         // A strip's each.
         let mut before: Vec<Vec<J::Carry>> = vec![Vec::new(); strips];
         for first in (0..all).step_by(at_a_time) {

@@ -26,7 +26,7 @@ impl Drop for Lost<'_> {
 /// Nobody waits for a tile to be finished, nor for what comes before it to be passed on: who needs that looks back to
 /// the last tile of which it is known, and adds the totals since, in the same order whoever does it (after Merrill and
 /// Garland, "Single-pass Parallel Prefix Scan with Decoupled Look-back", 2016). Tiles are taken in order and totals wait
-/// for nothing, so each that is waited for comes. `None` after a panic, which the caller sees anyway.
+/// for nothing, unless an operator of the user's calls rayon (see `UserOp::new`), so each that is waited for comes. `None` after a panic, which the caller sees anyway.
 pub(super) fn in_tiles<S, A: Send + Sync, C: Clone + Send + Sync>(
     tiles: usize,
     first: C,
@@ -68,7 +68,7 @@ pub(super) fn in_tiles<S, A: Send + Sync, C: Clone + Send + Sync>(
                 if lost.load(Ordering::Acquire) {
                     return;
                 }
-                polls += 1;
+                polls = polls.saturating_add(1);
                 if polls < 1 << 10 { std::hint::spin_loop() } else { std::thread::yield_now() }
             };
             let mut after = before.clone();

@@ -103,8 +103,9 @@ impl<T: Element> Scan<T> {
 impl<T: Number> Scan<T> {
     /// Sums. Integers are added in 64 bits and wrap. Rounding errors of floats are carried along between
     /// stretches of at most some thousands of elements, so they hardly grow with the length; results are the
-    /// same in every run on a device. A sum beyond the type is infinite; on the host sums of `f32` after it are
-    /// finite again where they fit, elsewhere they need not be.
+    /// same in every run on a device. A sum beyond the type is infinite; on the host sums of `f32` along the
+    /// last axis are finite again after it where they fit, elsewhere they need not be, and along other axes sums of some dozens of
+    /// neighbours may be infinite where a running sum is not.
     ///
     /// # Errors
     /// As [`Scan::by`], except for those of operators.
