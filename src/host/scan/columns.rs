@@ -202,13 +202,11 @@ where
                 open.clear();
                 open.resize(width, true);
             }
-            let before = match self.flags.is_none() && self.identity.is_none() {
-                true => self.before(carries, highs, lows),
-                false => Above::Carries(&carries[..]),
-            };
+            let before = self.before(carries, highs, lows);
+            let short = some > 1 && width >= NEIGHBOURS && self.identity.is_none();
             let way = match (&self.flags, &before) {
                 (None, _) if totals.is_some() => Way::Totals,
-                (None, Above::Nothing) if some > 1 && width >= NEIGHBOURS => Way::Together,
+                (None, Above::Nothing) if short => Way::Together,
                 _ => Way::Rows,
             };
             for above in (0..rows).step_by(some) {
@@ -239,6 +237,7 @@ where
         }
     }
 
+    /// Joins rows to those above them, and stores their results in `part`.
     fn join_rows(
         &self,
         rows: &Rows<'_, T, J::Carry>,
@@ -299,7 +298,7 @@ where
         }
     }
 
-    /// What comes before a tile.
+    /// What comes before a tile, in parts where these will do.
     fn before<'w>(
         &self,
         carries: &'w [J::Carry],
@@ -308,6 +307,9 @@ where
     ) -> Above<'w, T, J::Carry> {
         if carries.is_empty() {
             return Above::Nothing;
+        }
+        if self.flags.is_some() || self.identity.is_some() {
+            return Above::Carries(carries);
         }
         highs.resize(carries.len(), T::default());
         lows.resize(carries.len(), T::default());
@@ -398,9 +400,7 @@ fn each_column<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
 ) {
     let columns = xs.iter().zip(row).zip(sums);
     match *before {
-        Above::Nothing | Above::Carries([]) => {
-            columns.for_each(|((&x, to), sum)| *to = step(sum, x));
-        }
+        Above::Nothing => columns.for_each(|((&x, to), sum)| *to = step(sum, x)),
         Above::Parts(highs, lows) => {
             columns.zip(highs).zip(lows).for_each(|((((&x, to), sum), &high), &low)| {
                 *to = joiner.after_parts([high, low], step(sum, x));
