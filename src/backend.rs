@@ -41,7 +41,7 @@ pub(crate) enum Memory {
     Empty,
     Host(HostBlock),
     #[cfg(feature = "opencl")]
-    Cl(ClBlock),
+    Cl(Box<ClBlock>),
 }
 
 /// What a device's memory pool holds, in bytes.

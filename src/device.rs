@@ -7,15 +7,38 @@ use crate::host::Host;
 #[cfg(feature = "opencl")]
 use crate::opencl::ClDevice;
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+#[cfg(feature = "opencl")]
+use std::sync::Arc;
+use std::sync::OnceLock;
 
 /// One OpenCL device, or the host (this process's CPU through rayon).
 ///
 /// Cheap to clone; equal when it is the same device. OpenCL is looked up once a process, at the
 /// first call that needs it; [`Device::host`] never does.
 #[derive(Clone)]
-pub struct Device(Arc<Inner>);
+pub struct Device(Handle);
+
+/// Every array holds one: that of a listed device is copied without counting, which threads would do in turns.
+#[derive(Clone)]
+enum Handle {
+    Listed(&'static Inner),
+    #[cfg(feature = "opencl")]
+    Part(Arc<Inner>),
+}
+
+impl Deref for Handle {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        match self {
+            Handle::Listed(inner) => inner,
+            #[cfg(feature = "opencl")]
+            Handle::Part(inner) => inner,
+        }
+    }
+}
 
 struct Inner {
     index: usize,
@@ -179,7 +202,7 @@ fn registry() -> &'static Registry {
         for (info, device) in found {
             let index = devices.len();
             let backing = Backing::OpenCl(Box::new(device));
-            devices.push(Device(Arc::new(Inner { index, info, backing })));
+            devices.push(Device::listed(Inner { index, info, backing }));
         }
         for d in &devices {
             log::debug!("device {}: {d}", d.index());
@@ -189,6 +212,10 @@ fn registry() -> &'static Registry {
 }
 
 impl Device {
+    fn listed(inner: Inner) -> Device {
+        Device(Handle::Listed(Box::leak(Box::new(inner))))
+    }
+
     /// Every device: the host first (index 0), then the OpenCL devices in the order in which their
     /// drivers list them. The list is made once; every thread sees the same.
     pub fn all() -> Vec<Device> {
@@ -207,11 +234,11 @@ impl Device {
     /// The host: this process's CPU through rayon. Never looks for OpenCL.
     pub fn host() -> Device {
         HOST.get_or_init(|| {
-            Device(Arc::new(Inner {
+            Device::listed(Inner {
                 index: 0,
                 info: host_info(),
                 backing: Backing::Host(Host::new()),
-            }))
+            })
         })
         .clone()
     }
@@ -329,7 +356,7 @@ impl Device {
             Backing::OpenCl(cl) => {
                 let whole = |(info, part)| {
                     let backing = Backing::OpenCl(Box::new(part));
-                    Device(Arc::new(Inner { index: self.index(), info, backing }))
+                    Device(Handle::Part(Arc::new(Inner { index: self.index(), info, backing })))
                 };
                 Ok(cl.partition(units)?.into_iter().map(whole).collect())
             }
@@ -464,7 +491,7 @@ impl Device {
 
 impl PartialEq for Device {
     fn eq(&self, other: &Device) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        std::ptr::eq(&*self.0, &*other.0)
     }
 }
 

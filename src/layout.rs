@@ -36,20 +36,23 @@ impl Clone for Layout {
 pub(crate) fn count(op: &'static str, shape: &[usize]) -> Result<usize> {
     // A zero anywhere makes the array empty, whatever the other lengths multiply to; but the
     // strides of such an array must still be computable, so the nonzero product is checked.
-    let nonzero = shape
-        .iter()
-        .filter(|&&d| d != 0)
-        .try_fold(1usize, |a, &d| a.checked_mul(d).filter(|&n| n <= isize::MAX as usize));
-    match nonzero {
-        Some(n) => Ok(if shape.contains(&0) { 0 } else { n }),
-        None => Err(Error::new(
-            ErrorKind::TooLarge,
-            op,
-            format!(
-                "shape {shape:?} has more elements than the address space can count; use a smaller shape"
-            ),
-        )),
+    let (mut nonzero, mut empty) = (1usize, false);
+    for &d in shape {
+        empty |= d == 0;
+        nonzero = match nonzero.checked_mul(d.max(1)) {
+            Some(n) if n <= isize::MAX as usize => n,
+            _ => return Err(uncountable(op, shape)),
+        };
     }
+    Ok(if empty { 0 } else { nonzero })
+}
+
+#[cold]
+fn uncountable(op: &'static str, shape: &[usize]) -> Error {
+    let text = format!(
+        "shape {shape:?} has more elements than the address space can count; use a smaller shape"
+    );
+    Error::new(ErrorKind::TooLarge, op, text)
 }
 
 /// Refuses an axis that `shape` does not have.
@@ -64,7 +67,10 @@ pub(crate) fn check_axis(op: &'static str, axis: Axis, shape: &[usize]) -> Resul
 
 /// Row-major strides of `shape`.
 pub(crate) fn row_major(shape: &[usize]) -> Strides {
-    let mut strides: Strides = smallvec![0; shape.len()];
+    let mut strides = match shape.len() {
+        rank @ ..=4 => Strides::from_buf_and_len([0; 4], rank),
+        rank => smallvec![0; rank],
+    };
     let mut step = 1isize;
     for (s, &d) in strides.iter_mut().zip(shape).rev() {
         *s = step;

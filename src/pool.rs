@@ -64,7 +64,6 @@ impl<B> Pool<B> {
     }
 
     /// Notes that a block is gone and will not come back.
-    #[cfg(feature = "opencl")]
     pub fn forget(&self, class: usize) {
         self.state().usage.held -= class;
     }

@@ -1,6 +1,7 @@
 //! The host backend: memory of this process, loops through rayon. Finishes within each call.
 
 pub(crate) mod eval;
+mod front;
 mod lanes;
 pub(crate) mod past;
 pub(crate) mod reduce;
@@ -15,6 +16,7 @@ pub(crate) use threads::{LIGHT, PARALLEL_ABOVE, each_task, for_tasks, map_tasks,
 use crate::backend::{Backend, Memory, MemoryUsage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
+use front::Front;
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
 
@@ -26,6 +28,7 @@ const ALIGN: usize = 64;
 
 pub(crate) struct Host {
     pool: Pool<HostBlock>,
+    front: Front,
 }
 
 /// Raw memory, aligned to a cache line.
@@ -64,7 +67,15 @@ impl Drop for HostBlock {
 
 impl Host {
     pub fn new() -> Host {
-        Host { pool: Pool::new(CACHE_LIMIT) }
+        Host { pool: Pool::new(CACHE_LIMIT), front: Front::new() }
+    }
+
+    /// Frees what is kept.
+    fn release(&self) {
+        for block in self.front.drain() {
+            self.pool.forget(block.size);
+        }
+        drop(self.pool.drain());
     }
 }
 
@@ -85,15 +96,15 @@ fn block_mut(memory: &mut Memory) -> &mut HostBlock {
 impl Backend for Host {
     fn alloc(&self, bytes: usize) -> Result<Memory> {
         let class = Pool::<HostBlock>::size_class(bytes);
-        if let Some(block) = self.pool.take(class) {
+        if let Some(block) = self.front.take(class).or_else(|| self.pool.take(class)) {
             return Ok(Memory::Host(block));
         }
         let block = HostBlock::new(class).or_else(|| {
-            drop(self.pool.drain());
+            self.release();
             HostBlock::new(class)
         });
         let block = block.ok_or_else(|| {
-            let usage = self.pool.usage();
+            let usage = self.usage();
             Error::new(
                 ErrorKind::OutOfMemory,
                 "alloc",
@@ -108,7 +119,9 @@ impl Backend for Host {
     }
 
     fn recycle(&self, memory: Memory) {
-        if let Memory::Host(block) = memory {
+        if let Memory::Host(block) = memory
+            && let Some(block) = self.front.put(block)
+        {
             drop(self.pool.put(block.size, block));
         }
     }
@@ -152,10 +165,13 @@ impl Backend for Host {
     }
 
     fn trim(&self) {
-        drop(self.pool.drain());
+        self.release();
     }
 
     fn usage(&self) -> MemoryUsage {
-        self.pool.usage()
+        let MemoryUsage { held, cached } = self.pool.usage();
+        // The pool takes these for blocks in use.
+        let front = self.front.bytes().min(held);
+        MemoryUsage { held: held - front, cached: cached + front }
     }
 }

@@ -11,6 +11,7 @@ mod wide;
 
 pub(crate) use join::{FloatSum, IntegerSum, Joiner, Plain};
 
+use self::columns::NEIGHBOURS;
 use self::segments::{each_head, last_head};
 use self::tiles::in_tiles;
 use super::eval::{CHUNK, SharedOut};
@@ -73,16 +74,22 @@ where
             return;
         }
         if let (Source::Memory(xs), None, None) = (self.source, self.identity, self.store)
-            && outer * inner == 1
-            && len <= CHUNK
+            && outer == 1
+            && len * inner <= CHUNK
         {
             // Little more than what a loop of one's own would do.
-            let (xs, mut spare) = (&xs[..len], Vec::new());
-            let out = self.tile(0, len, &mut spare);
-            return match self.flags {
-                None => self.joiner.run(None, xs, out),
-                Some(flags) => self.joiner.run_in_segments(None, xs, &flags[..len], out),
-            };
+            let (xs, mut spare) = (&xs[..len * inner], Vec::new());
+            match self.flags {
+                None if inner == 1 => {
+                    return self.joiner.run(None, xs, self.tile(0, len, &mut spare));
+                }
+                Some(flags) if inner == 1 => {
+                    let out = self.tile(0, len, &mut spare);
+                    return self.joiner.run_in_segments(None, xs, &flags[..len], out);
+                }
+                None if inner >= NEIGHBOURS => return self.few_columns(xs),
+                _ => {}
+            }
         }
         if inner > 1 {
             self.columns();

@@ -1,19 +1,24 @@
 //! Radix sort on the host, stable: by digits from the lowest that matters on, in parallel where rows are long, then by
 //! insertion.
 
+mod first;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use first::first;
 
 use super::eval::SharedOut;
 use super::lanes::vectorized;
 use super::{LIGHT, PARALLEL_ABOVE, each_task, map_tasks};
+use smallvec::SmallVec;
 use std::ops::{BitOr, BitXor};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const BITS: usize = 8;
 const DIGITS: usize = 1 << BITS;
 
-/// Keys that a comparing sort of the standard library puts in order, alone and with what goes with them.
+/// Keys that a comparing sort of the standard library puts in order: alone or in short words with their places, and in
+/// wide ones.
 const FEW_ALONE: usize = 128;
 const FEW: usize = 48;
 
@@ -37,15 +42,23 @@ pub(crate) trait Key:
     fn digit(self, shift: usize) -> usize;
     /// Bits up to the highest that is set.
     fn width(self) -> usize;
+    /// The next greater one.
+    fn next(self) -> Option<Self>;
     /// From and to its bits; those beyond its size are 0.
     #[cfg(feature = "opencl")]
     fn of_bits(bits: u64) -> Self;
     #[cfg(feature = "opencl")]
     fn bits(self) -> u64;
+
+    /// A key and its place, which is below 2³² if keys are shorter than eight bytes: in the order of keys, and of
+    /// places where these are equal.
+    type Word: Copy + Default + Ord + Send;
+    fn word(self, place: usize) -> Self::Word;
+    fn of_word(word: Self::Word) -> (Self, usize);
 }
 
 macro_rules! key {
-    ($($T:ty)*) => {$(
+    ($($T:ty, $Word:ty;)*) => {$(
         impl Key for $T {
             const SIZE: usize = size_of::<$T>();
             #[inline]
@@ -55,6 +68,9 @@ macro_rules! key {
             fn width(self) -> usize {
                 (<$T>::BITS - self.leading_zeros()) as usize
             }
+            fn next(self) -> Option<Self> {
+                self.checked_add(1)
+            }
             #[cfg(feature = "opencl")]
             fn of_bits(bits: u64) -> Self {
                 bits as $T
@@ -63,14 +79,32 @@ macro_rules! key {
             fn bits(self) -> u64 {
                 self.into()
             }
+            type Word = $Word;
+            #[inline]
+            fn word(self, place: usize) -> $Word {
+                <$Word>::from(self) << (<$Word>::BITS / 2) | place as $Word
+            }
+            #[inline]
+            fn of_word(word: $Word) -> (Self, usize) {
+                let place = word & (<$Word>::MAX >> (<$Word>::BITS / 2));
+                ((word >> (<$Word>::BITS / 2)) as $T, place as usize)
+            }
         }
     )*};
 }
-key!(u8 u16 u32 u64);
+key! { u8, u64; u16, u64; u32, u64; u64, u128; }
 
 /// An order of keys: the integer by which each is sorted. Different keys have different ranks, but for keys of the
 /// first or of the last rank.
 pub(crate) trait Ranking<K>: Copy + Send + Sync {
+    /// Whether different keys have different ranks, all of them.
+    const ONE_EACH: bool = false;
+
+    /// Whether ranks are the keys themselves.
+    fn is_plain(self) -> bool {
+        false
+    }
+
     fn rank(self, key: K) -> K;
     /// A key of this rank.
     fn key(self, rank: K) -> K;
@@ -84,24 +118,35 @@ pub(crate) fn rows<K: Key, P: Copy + Default + Send + Sync>(
     ranking: impl Ranking<K>,
 ) {
     debug_assert_eq!(keys.len(), loads.len());
-    let one_for_all = AtomicBool::new(true);
-    pieces(keys, |keys| {
-        let same = |same, &k: &K| same & (ranking.key(ranking.rank(k)) == k);
-        // In parts, all of which are looked at: no jump depends on a key.
-        if !keys.chunks(PARALLEL_ABOVE / 8).all(|keys| vectorized(|| keys.iter().fold(true, same)))
-        {
-            one_for_all.store(false, Ordering::Relaxed);
-        }
-    });
-    if !one_for_all.into_inner() {
+    if !one_each(keys, ranking) {
         return each_row(keys, loads, len, &|keys, loads, threads| {
             row_of_many(keys, loads, threads, ranking);
         });
+    }
+    if ranking.is_plain() {
+        return each_row(keys, loads, len, &row);
     }
     // Ranks lie where keys did until they are sorted.
     pieces(keys, |keys| vectorized(|| keys.iter_mut().for_each(|k| *k = ranking.rank(*k))));
     each_row(keys, loads, len, &row);
     pieces(keys, |keys| vectorized(|| keys.iter_mut().for_each(|k| *k = ranking.key(*k))));
+}
+
+/// Whether keys can be told from their ranks.
+fn one_each<K: Key, R: Ranking<K>>(keys: &mut [K], ranking: R) -> bool {
+    if R::ONE_EACH {
+        return true;
+    }
+    let one_each = AtomicBool::new(true);
+    pieces(keys, |keys| {
+        let same = |same, &k: &K| same & (ranking.key(ranking.rank(k)) == k);
+        // In parts, all of which are looked at: no jump depends on a key.
+        if !keys.chunks(PARALLEL_ABOVE / 8).all(|keys| vectorized(|| keys.iter().fold(true, same)))
+        {
+            one_each.store(false, Ordering::Relaxed);
+        }
+    });
+    one_each.into_inner()
 }
 
 /// A row in which different keys have one rank, the first or the last of all: NaN has many bits. They keep their
@@ -204,7 +249,7 @@ fn row<K: Key, P: Copy + Default + Send + Sync>(keys: &mut [K], loads: &mut [P],
         return;
     }
     let n = keys.len();
-    let most = if size_of::<P>() == 0 { FEW_ALONE } else { FEW };
+    let most = if size_of::<P>() == 0 || K::SIZE <= 4 { FEW_ALONE } else { FEW };
     if n <= most {
         return few(keys, loads);
     }
@@ -362,10 +407,13 @@ fn few<K: Key, P: Copy>(keys: &mut [K], loads: &mut [P]) {
     if size_of::<P>() == 0 {
         return keys.sort_unstable();
     }
-    let mut both: Vec<(K, P)> = keys.iter().copied().zip(loads.iter().copied()).collect();
-    both.sort_by_key(|&(k, _)| k);
-    for ((key, load), (k, p)) in keys.iter_mut().zip(loads).zip(both) {
-        (*key, *load) = (k, p);
+    let words = keys.iter().zip(0..).map(|(&key, place)| key.word(place));
+    let mut words: SmallVec<[K::Word; FEW_ALONE]> = words.collect();
+    words.sort_unstable();
+    let old: SmallVec<[P; FEW_ALONE]> = loads.iter().copied().collect();
+    for ((key, load), word) in keys.iter_mut().zip(loads).zip(words) {
+        let (rank, place) = K::of_word(word);
+        (*key, *load) = (rank, old[place]);
     }
 }
 
@@ -493,47 +541,4 @@ unsafe fn scatter_all<K: Key, P: Copy>(
     if n % 2 == 1 {
         put(to[keys[half].digit(shift)], half);
     }
-}
-
-/// The first `k` keys by their ranks, what is equal by its position: the rank, and the position.
-pub(crate) fn first<K: Key>(keys: &[K], k: usize, ranking: impl Ranking<K>) -> Vec<(K, usize)> {
-    // A part keeps some more than `k`, and throws away the worst from time to time. What comes later has
-    // to be better than the worst that it kept then.
-    let part = |(from, keys): (usize, &[K])| {
-        let most = 2 * k + 1024;
-        let mut kept: Vec<(K, usize)> = Vec::with_capacity(most.min(keys.len()));
-        let mut worst = None;
-        for (i, &key) in keys.iter().enumerate() {
-            let rank = ranking.rank(key);
-            if worst.is_some_and(|worst| rank >= worst) {
-                continue;
-            }
-            if kept.len() == most {
-                kept.select_nth_unstable(k - 1);
-                kept.truncate(k);
-                worst = Some(kept[k - 1].0);
-                if rank >= kept[k - 1].0 {
-                    continue;
-                }
-            }
-            kept.push((rank, from + i));
-        }
-        kept
-    };
-    let mut kept = match keys.len() > PARALLEL_ABOVE {
-        false => part((0, keys)),
-        true => {
-            let each =
-                keys.len().div_ceil(4 * rayon::current_num_threads()).max(PARALLEL_ABOVE / 2);
-            let parts = keys.len().div_ceil(each);
-            let kept = |i: usize| part((i * each, &keys[i * each..keys.len().min((i + 1) * each)]));
-            map_tasks(parts, &kept).concat()
-        }
-    };
-    if kept.len() > k {
-        kept.select_nth_unstable(k - 1);
-        kept.truncate(k);
-    }
-    kept.sort_unstable();
-    kept
 }

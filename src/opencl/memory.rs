@@ -211,7 +211,7 @@ impl ClDevice {
         // An upload takes the other queue and would not wait for it.
         runtime.finish_queue(&runtime.compute).map_err(|e| failure("tune", "clFinish", &e))?;
         crate::tune::guard::note(GuardedBlock { whole, band, bytes });
-        Ok(Memory::Cl(ClBlock::new(mem, 0, None)))
+        Ok(Memory::Cl(Box::new(ClBlock::new(mem, 0, None))))
     }
 
     /// The bytes before and after a buffer with guard bands, once all work has finished.
@@ -373,7 +373,7 @@ impl Backend for ClDevice {
             }
         };
         self.pool.add(class);
-        Ok(Memory::Cl(block))
+        Ok(Memory::Cl(Box::new(block)))
     }
 
     fn recycle(&self, memory: Memory) {

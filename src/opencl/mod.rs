@@ -49,7 +49,7 @@ pub(crate) struct ClDevice {
     /// Whether the cache that all units share has room for a few hundred KiB a unit.
     pub large_cache: bool,
     runtime: OnceLock<Result<Runtime>>,
-    pool: Pool<ClBlock>,
+    pool: Pool<Box<ClBlock>>,
     /// Once set, large blocks are made so that other devices can reach them.
     exporter: OnceLock<peer::Exporter>,
     event_per_launch: bool,

@@ -25,8 +25,8 @@ struct Strip {
     width: usize,
 }
 
-/// Columns from which rows that lie side by side are joined to those above them as one.
-const NEIGHBOURS: usize = 8;
+/// Columns from which short rows are joined to those above them together.
+pub(super) const NEIGHBOURS: usize = 8;
 
 /// What comes before a tile, a place a column.
 enum Above<'a, T, C> {
@@ -125,6 +125,15 @@ where
         }
         // Neighbouring threads would share a line of the cache at every end of a strip's rows.
         (0..outer).for_each(|k| self.tiles(strips, |s| strip(k * strips + s)));
+    }
+
+    /// A few short rows, one after the other in memory.
+    pub(super) fn few_columns(&self, xs: &[I]) {
+        let width = self.block.inner;
+        let (mut spare, mut sums) = (Vec::new(), vec![T::default(); width]);
+        let (before, carries) = (&Above::Nothing, &[][..]);
+        let rows = Rows { way: Way::Together, above: 0, start: 0, width, before, carries };
+        self.join_rows(&rows, xs, self.tile(0, xs.len(), &mut spare), (&mut sums, &mut []));
     }
 
     /// One outer index by several threads.
@@ -412,8 +421,8 @@ fn each_column<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
     }
 }
 
-/// Joins rows to those above them, the first of which is there: one loop over all, in blocks of neighbours, for a loop
-/// a row takes longer to begin and to end than short rows do.
+/// Joins rows to those above them, the first of which is there: down some columns at a time, whose sums stay in
+/// registers. The last of these may be done twice, in the same way.
 #[inline(always)]
 fn rows_below<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
     joiner: &J,
@@ -421,22 +430,32 @@ fn rows_below<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>>(
     xs: &[I],
     out: &mut [T],
 ) {
-    let n = out.len().min(xs.len());
-    let mut at = width;
-    while at + NEIGHBOURS <= n {
-        let (above, below) = out.split_at_mut(at);
-        let (above, xs) = (&above[at - width..], &xs[at..]);
-        if let (Some(above), Some(xs), Some(below)) = (
-            above.first_chunk::<NEIGHBOURS>().copied(),
-            xs.first_chunk::<NEIGHBOURS>(),
-            below.first_chunk_mut::<NEIGHBOURS>(),
-        ) {
-            // All before any is stored.
-            *below = std::array::from_fn(|k| joiner.join(above[k], xs[k]));
-        }
-        at += NEIGHBOURS;
+    match width >= 2 * NEIGHBOURS {
+        true => down::<_, _, _, { 2 * NEIGHBOURS }>(joiner, width, xs, out),
+        false => down::<_, _, _, NEIGHBOURS>(joiner, width, xs, out),
     }
-    for at in at..n {
-        out[at] = joiner.join(out[at - width], xs[at]);
+}
+
+#[inline(always)]
+fn down<T: Copy, I: Copy + Into<T>, J: Joiner<T, I>, const N: usize>(
+    joiner: &J,
+    width: usize,
+    xs: &[I],
+    out: &mut [T],
+) {
+    for first in (0..width).step_by(N) {
+        let first = first.min(width - N);
+        let rows = xs.chunks_exact(width).zip(out.chunks_exact_mut(width));
+        let mut sums: Option<[T; N]> = None;
+        for (xs, out) in rows {
+            if let (Some(xs), Some(to)) =
+                (xs[first..].first_chunk::<N>(), out[first..].first_chunk_mut::<N>())
+            {
+                if let Some(sums) = sums {
+                    *to = std::array::from_fn(|k| joiner.join(sums[k], xs[k]));
+                }
+                sums = Some(*to);
+            }
+        }
     }
 }

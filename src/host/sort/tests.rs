@@ -128,3 +128,42 @@ fn few_keys_of_a_long_row() {
         check(&keys, keys.len(), Joined { last: false }, &format!("{kept} of {n}"));
     }
 }
+
+fn check_first(keys: &[u32], k: usize, ranking: impl Ranking<u32>, what: &str) {
+    let mut want: Vec<usize> = (0..keys.len()).collect();
+    want.sort_by_key(|&i| ranking.rank(keys[i]));
+    want.truncate(k);
+    for threads in [1, 3] {
+        assert!(first(keys, k, ranking, threads) == want, "{what}, {k} of {}", keys.len());
+    }
+}
+
+#[test]
+fn the_first_are_those_of_a_stable_sort() {
+    type Make<'a> = &'a dyn Fn(u32) -> u32;
+    let bits = |i: u32| (i + 1).wrapping_mul(0x9e37_79b9).rotate_left(13);
+    for n in [1usize, 9, 130, 4096, 4097, 16384, 100_001] {
+        // Keys that a sample of every so many-th has alone, or lacks.
+        let step = n as u32 / 1024;
+        let kinds: [(&str, Make<'_>); 7] = [
+            ("random", &bits),
+            ("few", &|i| bits(i) % 3),
+            ("equal", &|_| u32::MAX),
+            ("sorted", &|i| i),
+            ("reversed", &|i| u32::MAX - i),
+            ("the sample has the first", &|i| {
+                if step > 1 && i % step == 0 { 0 } else { bits(i) | 8 }
+            }),
+            ("the sample lacks the first", &|i| {
+                if step > 1 && i % step == 1 { 0 } else { bits(i) | 8 }
+            }),
+        ];
+        for (what, make) in kinds {
+            let keys: Vec<u32> = (0..n as u32).map(make).collect();
+            for k in [0, 1, 7, 100, n / 9, n / 2, n] {
+                check_first(&keys, k.min(n), Plain, what);
+                check_first(&keys, k.min(n), Joined { last: k % 2 == 0 }, what);
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! One pass over the elements.
 
 use super::bins::{Bins, By, Finder, Place};
+use super::counters;
 use crate::array::DeviceArray;
 use crate::device::Device;
 use crate::element::with_compute;
@@ -46,8 +47,9 @@ impl Op for Count<'_> {
         let nest = self.fused.nest(&order, None);
         let eval = Evaluator::new(self.fused, &nest);
         let elements = Elements::Computed(&eval, self.fused.dtype());
-        let counts = on_host(&elements, eval.len(), self.bins, self.fused.weight());
-        DeviceArray::from_slice(self.device, &counts)
+        counters(self.op, self.device, self.bins.len(), |counts| {
+            on_host(&elements, eval.len(), self.bins, self.fused.weight(), counts);
+        })
     }
 
     #[cfg(feature = "opencl")]
@@ -67,26 +69,41 @@ const FEW: usize = 1024;
 /// Elements whose bins are known before they are counted.
 const SOME: usize = 256;
 
-/// Elements of a part of bytes at most, so that no counter overflows.
-const BYTES: usize = 1 << 31;
+/// Bytes that are counted in less time than copies are cleared and added.
+const FEW_BYTES: usize = 4096;
 
-/// The counts of `n` elements, one at least, each of which costs so many additions.
-pub(super) fn on_host(x: &Elements<'_>, n: usize, bins: &Bins, weight: usize) -> Vec<u64> {
+/// Elements of a part at most, so that no counter of 32 bits overflows.
+const PART: usize = 1 << 31;
+
+/// Adds the counts of `n` elements, one at least, each of which costs so many additions, to one counter a bin.
+pub(super) fn on_host(x: &Elements<'_>, n: usize, bins: &Bins, weight: usize, counts: &mut [u64]) {
+    debug_assert_eq!(counts.len(), bins.len());
     if x.dtype().compute().size() == 1 {
-        return of_bytes(x.of::<u8>(), n, bins, weight);
+        return of_bytes(x.of::<u8>(), n, bins, weight, counts);
     }
-    with_compute!(x.dtype(), T => counts::<T>(x.of(), n, bins))
+    with_compute!(x.dtype(), T => of_others::<T>(x.of(), n, bins, counts))
+}
+
+/// Adds how often each byte occurs. `count(k, x)`: notes byte `x`, the `k`th of eight.
+#[inline(always)]
+fn each_byte(x: &[u8], mut count: impl FnMut(usize, u8)) {
+    // Eight with one load: bytes are counted at the rate of loads and stores.
+    let (words, rest) = x.as_chunks::<8>();
+    for word in words {
+        let mut word = u64::from_le_bytes(*word);
+        for k in 0..8 {
+            count(k, word as u8);
+            word >>= 8;
+        }
+    }
+    rest.iter().for_each(|&x| count(0, x));
 }
 
 /// How often each byte occurs among elements `from .. to`.
 fn byte_counts(x: Source<'_, u8>, from: usize, to: usize) -> [u32; 256] {
     let mut counts = [[0u32; 256]; COPIES];
     x.pieces(from, to - from, |x| {
-        let (groups, rest) = x.as_chunks::<COPIES>();
-        for group in groups {
-            (0..COPIES).for_each(|copy| counts[copy][group[copy] as usize] += 1);
-        }
-        rest.iter().for_each(|&x| counts[0][x as usize] += 1);
+        each_byte(x, |k, x| counts[k % COPIES][x as usize] += 1);
     });
     let [mut all, others @ ..] = counts;
     for copy in others {
@@ -96,44 +113,33 @@ fn byte_counts(x: Source<'_, u8>, from: usize, to: usize) -> [u32; 256] {
 }
 
 /// Bytes, by their bits, are counted in half the time of others.
-fn of_bytes(x: Source<'_, u8>, n: usize, bins: &Bins, weight: usize) -> Vec<u64> {
-    let end = bins.len();
-    // Whether bytes are their bins.
+fn of_bytes(x: Source<'_, u8>, n: usize, bins: &Bins, weight: usize, counts: &mut [u64]) {
+    // Whether bytes are their bins, all of which are there.
     let plain = matches!(bins.by, By::Index) && !bins.dtype.is_signed();
-    if plain && n < 8 * 256 {
-        let mut counts = vec![0u64; end.max(256)];
-        if let Some(counts) = counts.first_chunk_mut::<256>() {
-            x.pieces(0, n, |x| x.iter().for_each(|&x| counts[x as usize] += 1));
-        }
-        counts.truncate(end);
-        return counts;
+    if let Some(counts) = counts.first_chunk_mut::<256>().filter(|_| plain && n <= FEW_BYTES) {
+        return x.pieces(0, n, |x| each_byte(x, |_, x| counts[x as usize] += 1));
     }
     let alone = (LIGHT / weight).max(PARALLEL_ABOVE);
-    let length = n.div_ceil(rayon::current_num_threads()).max(alone).min(BYTES);
+    let length = n.div_ceil(rayon::current_num_threads()).max(alone).min(PART);
     let part = |k: usize| byte_counts(x, k * length, ((k + 1) * length).min(n));
-    let parts = match n <= length {
-        true => vec![part(0)],
-        false => map_tasks(n.div_ceil(length), &part),
+    let mut add = |part: [u32; 256]| match plain {
+        true => counts.iter_mut().zip(part).for_each(|(all, count)| *all += u64::from(count)),
+        false => {
+            for (place, count) in bins.byte_places().into_iter().zip(part) {
+                // Some bytes may have no bin.
+                if let Some(all) = counts.get_mut(place as usize) {
+                    *all += u64::from(count);
+                }
+            }
+        }
     };
-    let mut all = [0u64; 256];
-    for part in parts {
-        all.iter_mut().zip(part).for_each(|(all, count)| *all += u64::from(count));
+    match n <= length {
+        true => add(part(0)),
+        false => map_tasks(n.div_ceil(length), &part).into_iter().for_each(add),
     }
-    if plain {
-        let mut counts = all.to_vec();
-        counts.resize(end, 0);
-        return counts;
-    }
-    // A place more for bytes that have no bin.
-    let mut counts = vec![0; end + 1];
-    for (place, count) in bins.byte_places().into_iter().zip(all) {
-        counts[(place as usize).min(end)] += count;
-    }
-    counts.truncate(end);
-    counts
 }
 
-fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins) -> Vec<u64> {
+fn of_others<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins, counts: &mut [u64]) {
     let n = bins.len();
     // Copies are cleared and added as well.
     let copies = if n <= FEW && len >= 8 * n { COPIES } else { 1 };
@@ -141,7 +147,7 @@ fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins) -> Vec<u64> {
     let row = n + 1;
     let finder = Finder::of(bins);
     let part = |from: usize, to: usize| {
-        let mut counts = vec![0u64; row * copies];
+        let mut counts = vec![0u32; row * copies];
         let mut places = [0u32; SOME];
         x.pieces(from, to - from, |x| {
             for x in x.chunks(SOME) {
@@ -154,25 +160,24 @@ fn counts<T: Place>(x: Source<'_, T>, len: usize, bins: &Bins) -> Vec<u64> {
         for copy in others.chunks(row) {
             first.iter_mut().zip(copy).for_each(|(a, b)| *a += b);
         }
-        counts.truncate(n);
         counts
     };
+    let mut add = |part: Vec<u32>| {
+        counts.iter_mut().zip(part).for_each(|(all, count)| *all += u64::from(count));
+    };
     if len <= PARALLEL_ABOVE {
-        return part(0, len);
+        return add(part(0, len));
     }
     // A part costs a pass over its counts: a few of them a thread, and not shorter than that.
     let parts = (4 * rayon::current_num_threads()).min(len.div_ceil(PARALLEL_ABOVE.max(8 * n)));
-    let length = len.div_ceil(parts).next_multiple_of(CHUNK);
-    let each = map_tasks(len.div_ceil(length), &|k| part(k * length, ((k + 1) * length).min(len)));
-    let add = |mut a: Vec<u64>, b: Vec<u64>| {
-        a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
-        a
-    };
-    each.into_iter().reduce(add).unwrap_or_default()
+    let length = len.div_ceil(parts).next_multiple_of(CHUNK).min(PART);
+    map_tasks(len.div_ceil(length), &|k| part(k * length, ((k + 1) * length).min(len)))
+        .into_iter()
+        .for_each(add);
 }
 
 /// Adds elements to the copies, rows of `n + 1` counters, in turns.
-fn count(places: &[u32], counts: &mut [u64], n: usize, copies: usize) {
+fn count(places: &[u32], counts: &mut [u32], n: usize, copies: usize) {
     assert_eq!(counts.len(), copies * (n + 1));
     let rows: [usize; COPIES] = std::array::from_fn(|copy| copy % copies * (n + 1));
     let mut add = |place: u32, row: usize| {

@@ -4,17 +4,19 @@ mod bins;
 pub(crate) mod count;
 
 use crate::array::{DeviceArray, RawArray};
+use crate::device::Device;
 use crate::element::{DType, Integer, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Expr;
 use crate::expr::fuse_somewhere;
 use crate::expr::node::Operand;
 use crate::host::source::Elements;
-use crate::layout::count;
+use crate::layout::{Layout, count};
 use crate::ops::run;
 use bins::Bins;
 use count::Count;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// The most bins: their numbers are 32-bit words on a device.
 const MOST: usize = 1 << 30;
@@ -81,8 +83,9 @@ fn counted(op: &'static str, input: Operand<'_>, bins: &Bins) -> Result<DeviceAr
     // Memory of the host is read as it is: small arrays would spend their time on an expression.
     let in_order = input.in_order_on_host().filter(|x| n > 0 && x.dtype.compute() == x.dtype);
     if let Some(values) = in_order {
-        let counts = count::on_host(&Elements::Memory(values), n, bins, 1);
-        return DeviceArray::from_slice(values.device(), &counts);
+        return counters(op, values.device(), bins.len(), |counts| {
+            count::on_host(&Elements::Memory(values), n, bins, 1, counts);
+        });
     }
     let (fused, device) = fuse_somewhere(&input.to_node())?;
     device.require(op, input.dtype())?;
@@ -90,6 +93,26 @@ fn counted(op: &'static str, input: Operand<'_>, bins: &Bins) -> Result<DeviceAr
         return DeviceArray::zeros(&device, bins.len());
     }
     run(Count { op, bins, fused: &fused, device: &device }, &device)
+}
+
+/// An array of the host with so many counters, 0 until `fill` gets them.
+fn counters(
+    op: &'static str,
+    host: &Device,
+    bins: usize,
+    fill: impl FnOnce(&mut [u64]),
+) -> Result<DeviceArray<u64>> {
+    let layout = Layout::contiguous(&[bins]);
+    let mut out = RawArray::alloc(op, host, &layout, DType::U64)?;
+    if let Some(block) = out.host_mut() {
+        let start = block.ptr_mut().cast::<u64>();
+        // SAFETY: the block is as long, aligned, and nobody else's.
+        fill(unsafe {
+            start.write_bytes(0, bins);
+            std::slice::from_raw_parts_mut(start, bins)
+        });
+    }
+    Ok(DeviceArray::from_raw(RawArray { buffer: Arc::new(out), layout, dtype: DType::U64 }))
 }
 
 impl<T: Integer> Expr<T> {

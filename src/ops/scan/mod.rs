@@ -25,6 +25,7 @@ use crate::layout::{Dims, Layout, check_axis, count};
 use crate::opencl::ClDevice;
 use half::{bf16, f16};
 use ndarray::Axis;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What joins elements.
@@ -79,7 +80,7 @@ pub(crate) fn scan(
         let flags = flags.map(|flags| marks(op, flags, shape, device)).transpose()?;
         let mut out = RawArray::alloc(op, device, &layout, dtype)?;
         if let Some(memory) = out.host_mut() {
-            let (flags, out) = (flags.as_ref(), SharedOut(memory.ptr_mut()));
+            let (flags, out) = (flags.as_deref(), SharedOut(memory.ptr_mut()));
             let scan = OnHost { join, block, flags, before, out, dtype, weight: 1 };
             scan.elements(&Elements::Memory(values));
         }
@@ -90,7 +91,7 @@ pub(crate) fn scan(
     let flags = flags.map(|flags| marks(op, flags, &fused.shape, &device)).transpose()?;
     let mut out = RawArray::alloc(op, &device, &layout, dtype)?;
     if layout.len() > 0 {
-        let (fused, flags) = (&fused, flags.as_ref());
+        let (fused, flags) = (&fused, flags.as_deref());
         run(
             Scanning { op, join, root: &root, fused, block, flags, before, out: &mut out, dtype },
             &device,
@@ -109,7 +110,12 @@ fn in_order<'a>(input: Operand<'a>, join: &Join, dtype: DType) -> Option<&'a Raw
 }
 
 /// Flags in row-major order.
-fn marks(op: &'static str, flags: &RawArray, shape: &[usize], device: &Device) -> Result<RawArray> {
+fn marks<'a>(
+    op: &'static str,
+    flags: &'a RawArray,
+    shape: &[usize],
+    device: &Device,
+) -> Result<Cow<'a, RawArray>> {
     if flags.layout.shape[..] != *shape {
         return Err(Error::shape(
             op,
@@ -120,7 +126,10 @@ fn marks(op: &'static str, flags: &RawArray, shape: &[usize], device: &Device) -
         ));
     }
     device.require_same(op, "the input lives", flags.device(), "the flags")?;
-    copy::contiguous(flags)
+    if flags.layout.is_contiguous() {
+        return Ok(Cow::Borrowed(flags));
+    }
+    copy::contiguous_copy(flags).map(Cow::Owned)
 }
 
 struct Scanning<'a> {

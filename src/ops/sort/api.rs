@@ -1,10 +1,11 @@
 //! What users say about sorting.
 
 use super::top_k::first;
-use super::{keys, pairs};
+use super::{keys, pairs, widened};
 use crate::array::{DeviceArray, RawArray};
 use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
+use crate::expr::node::Operand;
 use crate::expr::{Expr, Input};
 use crate::layout::{check_axis, count};
 use crate::ops::sorted::order;
@@ -40,44 +41,12 @@ impl<T: Element> Sort<T> {
         self
     }
 
-    /// The input in row-major order with the axis last, and where that axis was.
-    fn rows(&self, op: &'static str) -> Result<RawArray> {
-        let input = self.input.operand()?;
-        let rank = input.shape().len();
-        check_axis(op, self.axis, input.shape())?;
-        count(op, input.shape())?;
-        let x = map::array(input)?;
-        if self.axis.0 + 1 == rank {
-            return copy::into_contiguous(x);
-        }
-        let x = DeviceArray::<T>::from_raw(x);
-        copy::contiguous(x.permute(&self.order(rank, false))?.raw()?)
-    }
-
-    /// The order of axes that puts the sorted one last, or that which puts it back.
-    fn order(&self, rank: usize, back: bool) -> Vec<usize> {
-        let axis = self.axis.0;
-        match back {
-            false => (0..rank).filter(|&a| a != axis).chain([axis]).collect(),
-            true => (0..rank)
-                .map(|a| if a == axis { rank - 1 } else { a - usize::from(a > axis) })
-                .collect(),
-        }
-    }
-
-    fn back<U: Element>(&self, raw: RawArray) -> Result<DeviceArray<U>> {
-        let rank = raw.layout.shape.len();
-        let raw = DeviceArray::from_raw(raw);
-        if self.axis.0 + 1 == rank { Ok(raw) } else { raw.permute(&self.order(rank, true)) }
-    }
-
     /// The values in order.
     ///
     /// # Errors
     /// An axis outside the array; mistakes kept in the expression; out of memory.
     pub fn values(&self) -> Result<DeviceArray<T>> {
-        let op = "sort";
-        self.back(keys(op, &self.rows(op)?, self.descending)?)
+        sorted(self.input.operand()?, self.axis, self.descending)
     }
 
     /// Where along the axis the values in order come from.
@@ -85,7 +54,7 @@ impl<T: Element> Sort<T> {
     /// # Errors
     /// As [`Sort::values`]; an axis of more than 2³² elements.
     pub fn indices(&self) -> Result<DeviceArray<u64>> {
-        self.both("argsort").map(|(_, indices)| indices)
+        self.values_and_indices().map(|(_, indices)| indices)
     }
 
     /// The values in order, and where along the axis they come from.
@@ -93,7 +62,7 @@ impl<T: Element> Sort<T> {
     /// # Errors
     /// As [`Sort::indices`].
     pub fn values_and_indices(&self) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
-        self.both("argsort")
+        with_places(self.input.operand()?, self.axis, self.descending)
     }
 
     /// Whether the values are in this order along the axis already. One pass over them; waits for the
@@ -120,30 +89,7 @@ impl<T: Element> Sort<T> {
     /// # Errors
     /// A `k` above the axis' length; as [`Sort::values`].
     pub fn first(&self, k: usize) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
-        self.picked("first", k)
-    }
-
-    fn picked(&self, op: &'static str, k: usize) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
-        let rows = DeviceArray::<T>::from_raw(self.rows(op)?);
-        let (values, positions) = first(op, &rows, self.descending, k)?;
-        Ok((self.back(values.raw()?.clone())?, self.back(positions.raw()?.clone())?))
-    }
-
-    fn both(&self, op: &'static str) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
-        let rows = self.rows(op)?;
-        let len = rows.layout.shape.last().copied().unwrap_or(1);
-        if u32::try_from(len.saturating_sub(1)).is_err() {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                op,
-                format!(
-                    "the axis has {len} elements, and positions are sorted up to 2^32; sort parts and merge them"
-                ),
-            ));
-        }
-        let (keys, positions) = pairs(op, &rows, self.descending, None)?;
-        let positions = DeviceArray::<u32>::from_raw(positions).expr().cast::<u64>().eval()?;
-        Ok((self.back(keys)?, self.back(positions.raw()?.clone())?))
+        picked("first", self.input.operand()?, self.axis, self.descending, k)
     }
 
     /// The values in order, and another array's elements in the same order: the sort by key.
@@ -155,7 +101,7 @@ impl<T: Element> Sort<T> {
         payload: &DeviceArray<P>,
     ) -> Result<(DeviceArray<T>, DeviceArray<P>)> {
         let op = "sort";
-        let rows = self.rows(op)?;
+        let rows = rows::<T>(op, self.input.operand()?, self.axis)?;
         let shape = self.input.operand()?.shape();
         if payload.shape() != shape {
             return Err(Error::shape(
@@ -167,16 +113,84 @@ impl<T: Element> Sort<T> {
             ));
         }
         rows.device().require_same(op, "the keys live", payload.device(), "what goes with them")?;
-        let moved = payload.permute(&self.order(shape.len(), false))?;
+        let moved = payload.permute(&order_of_axes(shape.len(), self.axis, false))?;
         let values = copy::contiguous(moved.raw()?)?;
         let (keys, values) = pairs(op, &rows, self.descending, Some(&values))?;
-        Ok((self.back(keys)?, self.back(values)?))
+        let (keys, values) = (DeviceArray::from_raw(keys), DeviceArray::from_raw(values));
+        Ok((back(keys, self.axis)?, back(values, self.axis)?))
     }
+}
+
+/// The input in row-major order with the axis last.
+fn rows<T: Element>(op: &'static str, input: Operand<'_>, axis: Axis) -> Result<RawArray> {
+    let rank = input.shape().len();
+    check_axis(op, axis, input.shape())?;
+    count(op, input.shape())?;
+    let x = map::array(input)?;
+    if axis.0 + 1 == rank {
+        return copy::into_contiguous(x);
+    }
+    let x = DeviceArray::<T>::from_raw(x);
+    copy::contiguous(x.permute(&order_of_axes(rank, axis, false))?.raw()?)
+}
+
+/// What has the axis last with it where it was.
+fn back<T: Element>(x: DeviceArray<T>, axis: Axis) -> Result<DeviceArray<T>> {
+    let rank = x.shape().len();
+    if axis.0 + 1 == rank { Ok(x) } else { x.permute(&order_of_axes(rank, axis, true)) }
+}
+
+/// The order of axes that puts the sorted one last, or that which puts it back.
+fn order_of_axes(rank: usize, Axis(axis): Axis, back: bool) -> Vec<usize> {
+    match back {
+        false => (0..rank).filter(|&a| a != axis).chain([axis]).collect(),
+        true => (0..rank)
+            .map(|a| if a == axis { rank - 1 } else { a - usize::from(a > axis) })
+            .collect(),
+    }
+}
+
+fn sorted<T: Element>(input: Operand<'_>, axis: Axis, descending: bool) -> Result<DeviceArray<T>> {
+    let op = "sort";
+    back(DeviceArray::from_raw(keys(op, &rows::<T>(op, input, axis)?, descending)?), axis)
+}
+
+fn picked<T: Element>(
+    op: &'static str,
+    input: Operand<'_>,
+    axis: Axis,
+    descending: bool,
+    k: usize,
+) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+    let rows = DeviceArray::<T>::from_raw(rows::<T>(op, input, axis)?);
+    let (values, positions) = first(op, &rows, descending, k)?;
+    Ok((back(values, axis)?, back(positions, axis)?))
+}
+
+fn with_places<T: Element>(
+    input: Operand<'_>,
+    axis: Axis,
+    descending: bool,
+) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
+    let op = "argsort";
+    let rows = rows::<T>(op, input, axis)?;
+    let len = rows.layout.shape.last().copied().unwrap_or(1);
+    if u32::try_from(len.saturating_sub(1)).is_err() {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            op,
+            format!(
+                "the axis has {len} elements, and positions are sorted up to 2^32; sort parts and merge them"
+            ),
+        ));
+    }
+    let (keys, positions) = pairs(op, &rows, descending, None)?;
+    Ok((back(DeviceArray::from_raw(keys), axis)?, back(widened(op, positions)?, axis)?))
 }
 
 /// Sorts of arrays and of expressions.
 macro_rules! sorts {
-    ($($of:ident $input:ident)*) => {$(
+    ($($of:ident $input:ident $operand:ident $raw:ident)*) => {$(
         impl<T: Element> $of<T> {
             /// A sort along an axis: ascending or descending, values, indices or both, with a payload.
             /// See [`Sort`].
@@ -189,7 +203,7 @@ macro_rules! sorts {
             /// # Errors
             /// An axis outside the array; out of memory.
             pub fn sort(&self, axis: Axis) -> Result<DeviceArray<T>> {
-                self.sorted(axis).values()
+                sorted(Operand::$operand(self.$raw()?), axis, false)
             }
 
             /// Where along an axis the values in ascending order come from. See [`Sort`].
@@ -197,7 +211,7 @@ macro_rules! sorts {
             /// # Errors
             /// As `sort`.
             pub fn argsort(&self, axis: Axis) -> Result<DeviceArray<u64>> {
-                self.sorted(axis).indices()
+                Ok(with_places::<T>(Operand::$operand(self.$raw()?), axis, false)?.1)
             }
 
             /// Whether every line along an axis is in ascending order, NaNs last. See
@@ -227,9 +241,9 @@ macro_rules! sorts {
                 k: usize,
                 axis: Axis,
             ) -> Result<(DeviceArray<T>, DeviceArray<u64>)> {
-                self.sorted(axis).descending().picked("top_k", k)
+                picked("top_k", Operand::$operand(self.$raw()?), axis, true, k)
             }
         }
     )*};
 }
-sorts!(DeviceArray Array Expr Expr);
+sorts!(DeviceArray Array Array raw Expr Expr Node node);

@@ -10,12 +10,12 @@ pub(crate) mod top_k;
 pub use api::Sort;
 
 use super::{Op, run};
-use crate::array::RawArray;
+use crate::array::{DeviceArray, RawArray};
 use crate::backend::Buffer;
 use crate::device::Device;
 use crate::element::DType;
 use crate::error::Result;
-use crate::host::sort as host;
+use crate::host::{PARALLEL_ABOVE, sort as host};
 use crate::layout::Layout;
 #[cfg(feature = "opencl")]
 use crate::opencl::ClDevice;
@@ -75,6 +75,27 @@ pub(crate) fn pairs(
     Ok((made(out, keys.dtype), made(loads, dtype)))
 }
 
+/// Positions of 32 bits as what users get.
+fn widened(op: &'static str, positions: RawArray) -> Result<DeviceArray<u64>> {
+    if positions.device().is_host() && positions.layout.len() <= PARALLEL_ABOVE {
+        // Small arrays would spend their time on an expression.
+        let layout = Layout::contiguous(&positions.layout.shape);
+        let mut out = RawArray::alloc(op, positions.device(), &layout, DType::U64)?;
+        if let Some(block) = out.host_mut() {
+            // SAFETY: positions are `u32` without gaps, and the result has as many places.
+            unsafe {
+                let to = block.ptr_mut().cast::<u64>();
+                for (i, &at) in positions.host_values::<u32>().iter().enumerate() {
+                    to.add(i).write(at.into());
+                }
+            }
+        }
+        let raw = RawArray { buffer: Arc::new(out), layout, dtype: DType::U64 };
+        return Ok(DeviceArray::from_raw(raw));
+    }
+    DeviceArray::<u32>::from_raw(positions).expr().cast::<u64>().eval()
+}
+
 fn start(
     op: &'static str,
     keys: &RawArray,
@@ -118,6 +139,12 @@ struct Floats<K> {
 macro_rules! rankings {
     ($($T:ty)*) => {$(
         impl host::Ranking<$T> for Integers<$T> {
+            const ONE_EACH: bool = true;
+
+            fn is_plain(self) -> bool {
+                self.0 == 0
+            }
+
             #[inline]
             fn rank(self, key: $T) -> $T {
                 key ^ self.0

@@ -11,7 +11,8 @@ use crate::array::{DeviceArray, RawArray};
 use crate::device::Device;
 use crate::element::{DType, Element};
 use crate::error::{Error, Result};
-use crate::host::sort as host;
+use crate::host::eval::SharedOut;
+use crate::host::{PARALLEL_ABOVE, for_tasks, sort as host};
 use crate::layout::Layout;
 #[cfg(feature = "opencl")]
 use crate::opencl::ClDevice;
@@ -57,9 +58,12 @@ pub(super) fn first<T: Element>(
     }
     let order = Order { dtype: T::DTYPE, descending };
     let rows = x.len() / len;
-    let few = k <= len / 8;
+    if device.is_host() && len <= PART {
+        let (values, positions) = run(First { op, x: x.raw()?, order, shape: &shape }, device)?;
+        return Ok((DeviceArray::from_raw(values), DeviceArray::from_raw(positions)));
+    }
     let x = x.reshape((rows, len))?;
-    if few && (device.is_host() || rows <= ROWS && len >= SEARCHED) {
+    if k <= len / 8 && rows <= ROWS && len >= SEARCHED {
         let found = (0..rows)
             .map(|row| search(op, order, k, &x.index_axis(Axis(0), row)?))
             .collect::<Result<Vec<_>>>()?;
@@ -75,7 +79,7 @@ pub(super) fn first<T: Element>(
     Ok((values.to_contiguous()?.reshape(&shape[..])?, positions.reshape(&shape[..])?))
 }
 
-/// As [`first`], of a vector.
+/// As [`first`], of a vector that may be longer than [`PART`].
 fn search<T: Element>(
     op: &'static str,
     order: Order,
@@ -85,7 +89,7 @@ fn search<T: Element>(
     let device = x.device().clone();
     let part = |x: &DeviceArray<T>| {
         let (values, positions) =
-            run(First { op, x: x.raw()?, order, k: k.min(x.len()) }, &device)?;
+            run(First { op, x: x.raw()?, order, shape: &[k.min(x.len())] }, &device)?;
         Ok((DeviceArray::<T>::from_raw(values), DeviceArray::<u64>::from_raw(positions)))
     };
     if x.len() <= PART {
@@ -106,12 +110,19 @@ fn search<T: Element>(
     Ok((values.to_contiguous()?, positions.to_contiguous()?))
 }
 
-/// The search in a vector of at most [`PART`] elements.
+/// The search in rows of at most [`PART`] elements in row-major order; by OpenCL in one.
 struct First<'a> {
     op: &'static str,
     x: &'a RawArray,
     order: Order,
-    k: usize,
+    /// Of the results: the last axis is as long as are asked for.
+    shape: &'a [usize],
+}
+
+impl First<'_> {
+    fn k(&self) -> usize {
+        self.shape.last().copied().unwrap_or(0)
+    }
 }
 
 impl Op for First<'_> {
@@ -136,20 +147,32 @@ impl Visit for First<'_> {
     type Output = Result<(RawArray, RawArray)>;
 
     fn visit<K: host::Key>(self, ranking: impl host::Ranking<K>) -> Self::Output {
-        let First { op, x, k, .. } = self;
-        let layout = Layout::contiguous(&[k]);
+        let k = self.k();
+        let First { op, x, shape, .. } = self;
+        let layout = Layout::contiguous(shape);
+        let rows = layout.len().checked_div(k).unwrap_or(0);
         let mut values = RawArray::alloc(op, x.device(), &layout, x.dtype)?;
         let mut positions = RawArray::alloc(op, x.device(), &layout, DType::U64)?;
         // SAFETY: `K` is the bits of the keys.
         let keys = unsafe { x.host_values::<K>() };
-        let found = host::first(keys, k, ranking);
         if let (Some(values), Some(positions)) = (values.host_mut(), positions.host_mut()) {
-            for (i, (_, at)) in found.into_iter().enumerate() {
-                // SAFETY: both have `k` elements of these sizes, which nobody else uses.
-                unsafe {
-                    values.ptr_mut().cast::<K>().add(i).write(keys[at]);
-                    positions.ptr_mut().cast::<u64>().add(i).write(at as u64);
+            let len = keys.len() / rows;
+            let (values, positions) = (SharedOut(values.ptr_mut()), SharedOut(positions.ptr_mut()));
+            let row = |row: usize, threads: usize| {
+                let keys = &keys[row * len..][..len];
+                for (i, at) in host::first(keys, k, ranking, threads).into_iter().enumerate() {
+                    let to = (row * k + i) as isize;
+                    // SAFETY: both have `k` elements of these sizes a row, which this task alone uses.
+                    unsafe {
+                        values.at::<K>(to).write(keys[at]);
+                        positions.at::<u64>(to).write(at as u64);
+                    }
                 }
+            };
+            let threads = rayon::current_num_threads();
+            match rows < threads && len > PARALLEL_ABOVE {
+                true => (0..rows).for_each(|k| row(k, threads)),
+                false => for_tasks(rows, keys.len(), |k| row(k, 1)),
             }
         }
         let made =

@@ -44,7 +44,8 @@ struct Found {
 }
 
 pub(super) fn search(first: First<'_>, device: &ClDevice) -> Result<(RawArray, RawArray)> {
-    let First { op, x, order, k } = first;
+    let First { op, x, order, .. } = first;
+    let k = first.k();
     let n = x.layout.len();
     let room = n.min(ROOM.max(4 * k));
     let program = program(device, op, order)?;
@@ -174,7 +175,8 @@ fn sample(op: &'static str, x: &RawArray, order: Order, step: usize, near: bool)
 
 /// The first `k` of what was found, sorted here.
 fn finish(first: &First<'_>, found: &Found) -> Result<(RawArray, RawArray)> {
-    let First { x, order, k, .. } = *first;
+    let First { x, order, .. } = *first;
+    let k = first.k();
     let kept = Layout::contiguous(&[found.kept]);
     let keys = RawArray { layout: kept.clone(), ..found.keys.clone() };
     let positions = RawArray { layout: kept, ..found.positions.clone() };
