@@ -2,12 +2,14 @@
 //! or `ndarray` has, in turns, at sizes from a hundred elements on: a table of microseconds and ratios, medians of rounds.
 //!
 //! `cargo bench --bench against_std -- [NAME [SIZE,SIZE…]]`; `CLAN_DEVICE` names another device than the host.
+//! Rows of what is only moved tell how near a scan may come: the same loop without its sums.
 
 mod common;
 
 use clan::{Device, DeviceArray, Element, Result, ndarray};
 use common::value;
 use ndarray::{Array2, Axis};
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -50,7 +52,7 @@ struct Table {
 }
 
 impl Table {
-    /// Checks that both give the same, then times them in turns.
+    /// Checks that both give the same, then times them.
     fn row<T: Element + PartialEq + Debug>(
         &mut self,
         name: &'static str,
@@ -61,12 +63,22 @@ impl Table {
             return;
         }
         assert!(ours().unwrap().to_vec().unwrap() == plain(), "{name}");
-        let device = &self.device;
-        let run_plain = || drop(black_box(plain()));
-        let run_ours = || {
-            drop(black_box(ours().unwrap()));
-            device.wait().unwrap();
-        };
+        let device = self.device.clone();
+        self.times(
+            name,
+            || drop(black_box(plain())),
+            || {
+                drop(black_box(ours().unwrap()));
+                device.wait().unwrap();
+            },
+        );
+    }
+
+    /// Times two forms in turns.
+    fn times(&mut self, name: &'static str, run_plain: impl Fn(), run_ours: impl Fn()) {
+        if !name.contains(&self.only) {
+            return;
+        }
         let clocks = [Clock::new(&run_plain), Clock::new(&run_ours)];
         // In turns, so that both see the processor's clock as it changes.
         let rounds = if clocks.iter().any(|clock| clock.one > 0.05) { 3 } else { 25 };
@@ -106,6 +118,19 @@ impl Table {
             words.iter().map(|&x| (sum += u64::from(x), sum).1).collect::<Vec<u64>>()
         };
         self.row("cumsum u32", running, || w.cumsum(Axis(0)));
+        // What no scan can take less than: the same elements read, and as many stored.
+        let sums = RefCell::new(vec![0u64; n]);
+        let moved = |from: &[u32], to: &mut [u64]| {
+            to.iter_mut().zip(from).for_each(|(to, &x)| *to = x.into());
+        };
+        let alone = || moved(&words, black_box(&mut sums.borrow_mut()));
+        let by_two = || {
+            let (from, mut to) = (words.split_at(n / 2), sums.borrow_mut());
+            let (first, second) = black_box(&mut to[..]).split_at_mut(n / 2);
+            rayon::join(|| moved(from.0, first), || moved(from.1, second));
+        };
+        self.times("  moved by one thread", || drop(black_box(running())), alone);
+        self.times("  moved by two", || drop(black_box(running())), by_two);
         let starts: Vec<bool> = (0..n).map(|i| value(i, 5) > 0.98).collect();
         let s = on(&device, &starts);
         let in_segments = || {
@@ -199,8 +224,8 @@ fn main() {
     let mut table = Table { device, only, rows: Vec::new() };
     sizes.iter().for_each(|&n| table.of(n));
     let heads: String = sizes.iter().map(|n| format!("{n:>27}")).collect();
-    println!("{:>18}{heads}", "elements");
+    println!("{:>21}{heads}", "elements");
     for (name, cells) in &table.rows {
-        println!("{name:>18}  {}", cells.join("  "));
+        println!("{name:>21}  {}", cells.join("  "));
     }
 }

@@ -4,8 +4,8 @@
 // filled in; private: a few results a work-item, along the axis that moves slowest, so that compilers keep
 // what neighbouring results share; global: array and result, coalesced; constant: not used.
 //
-// `stencil_direct` reads straight from global memory: for CPUs, whose local memory is global memory, and for
-// neighbourhoods that no tile holds.
+// `stencil_direct` reads straight from global memory: for neighbourhoods that no tile holds. `stencil_lines` does so on
+// CPUs, whose local memory is global memory: lone work-items walk along lines, in loops that compilers make vectors of.
 //
 // Arrays have one to three axes here, CLAN_RANK, and as many as there are of them one after the other; missing axes have
 // length 1 and radius 0. In the user's text `at` takes as many offsets, which end at the radius: nothing else
@@ -159,6 +159,34 @@ static inline clan_t clan_rule_edge(__global const CLAN_STORED* restrict clan_in
 }
 #undef CLAN_AT
 
+#ifdef CLAN_RUN
+// Results `from` on, CLAN_RUN a work-item, of all `n`, as they lie one after the other.
+__kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
+void stencil_lines(__global clan_out_t* restrict out, __global const CLAN_STORED* restrict in, const clan_off offset,
+                   const clan_off depth, const clan_off height, const clan_off width, const clan_off n) {
+  clan_off i = (clan_off)get_global_id(0) * CLAN_RUN;
+  const clan_off to = min(n, i + CLAN_RUN);
+  while (i < to) {
+    const clan_off line = i / width;
+    const clan_off y = line % height, z = line / height % depth;
+    __global const CLAN_STORED* from = in + (offset + line / height / depth * depth * height * width);
+    const clan_off start = (z * height + y) * width;
+    // Where the line of the array that this one is begins in the result.
+    __global clan_out_t* to_line = out + line * width;
+    const clan_off begin = i - line * width, end = min(width, begin + (to - i));
+    const bool inside = y >= CLAN_RY && y + CLAN_RY < height && z >= CLAN_RZ && z + CLAN_RZ < depth;
+    const clan_off first = inside ? clamp((clan_off)CLAN_RX, begin, end) : end;
+    const clan_off last = clamp(width - CLAN_RX, first, end);
+    for (clan_off x = begin; x < first; x++)
+      CLAN_PUT(to_line, x, clan_rule_edge(from, z, y, x, depth, height, width));
+    CLAN_VECTORIZED for (clan_off x = first; x < last; x++)
+      CLAN_PUT(to_line, x, clan_rule_inside(from + (start + x), width, height * width));
+    for (clan_off x = last; x < end; x++)
+      CLAN_PUT(to_line, x, clan_rule_edge(from, z, y, x, depth, height, width));
+    i += end - begin;
+  }
+}
+#else
 // Groups run over parts of a line, then over the lines of all arrays.
 __kernel __attribute__((reqd_work_group_size(CLAN_GROUP, 1, 1)))
 void stencil_direct(__global clan_out_t* restrict out, __global const CLAN_STORED* restrict in, const clan_off offset,
@@ -179,4 +207,5 @@ void stencil_direct(__global clan_out_t* restrict out, __global const CLAN_STORE
   else value = clan_rule_edge(from, z, y, x, depth, height, width);
   CLAN_PUT(out, array + here, value);
 }
+#endif
 #endif

@@ -46,6 +46,7 @@ struct Inner {
     backing: Backing,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one a device, which is never moved")]
 pub(crate) enum Backing {
     Host(Host),
     #[cfg(feature = "opencl")]

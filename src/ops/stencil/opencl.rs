@@ -4,7 +4,7 @@ use super::Apply;
 use crate::device::DeviceKind;
 use crate::element::{DType, Number};
 use crate::error::Result;
-use crate::opencl::{ClDevice, Launch, codegen};
+use crate::opencl::{ClDevice, Launch, Point, codegen};
 
 /// The kernels' text.
 const SOURCE: &str = include_str!("../../../cl/stencil.cl");
@@ -19,6 +19,17 @@ const ITEMS_X: [usize; 2] = [64, 32];
 /// global memory 1631, 1505, 1016.
 const PATCHES: [&[usize]; 3] = [&[8, 4, 2, 1], &[16, 8, 4, 2, 1], &[8, 4, 2, 1]];
 
+/// Results of a work-item on a CPU.
+const RUN: usize = 2048;
+
+/// Which kernel.
+#[derive(Clone, Copy)]
+enum Way {
+    Tiled { patch: usize },
+    Direct,
+    Lines,
+}
+
 impl<T: Number, const N: usize> Apply<'_, T, N> {
     pub(super) fn on_opencl(self, device: &ClDevice) -> Result<()> {
         const OP: &str = "stencil";
@@ -26,8 +37,7 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
         let rule = &*self.stencil.rule;
         let radius = last_three(self.stencil.radius, 0);
         let [depth, height, width] = last_three(lengths, 1);
-        let mut point = device.point;
-        point.unroll = 1;
+        let point = Point { unroll: 1, ..device.walking_point() };
         let group = point.group;
         let items_x = if N == 1 { group } else { ITEMS_X[N - 2].min(group) };
         let tile = |patch: usize| match N {
@@ -41,9 +51,12 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
             tile(patch).into_iter().zip(radius).map(halo).product::<u64>() * size as u64
         };
         let fits = |&p: &usize| bytes(p) <= device.local_bytes();
-        let patch = match device.launch_kind {
-            DeviceKind::Cpu => None,
-            _ => PATCHES[N - 1].iter().copied().find(fits),
+        let way = match device.launch_kind {
+            DeviceKind::Cpu => Way::Lines,
+            _ => match PATCHES[N - 1].iter().copied().find(fits) {
+                Some(patch) => Way::Tiled { patch },
+                None => Way::Direct,
+            },
         };
         // Positions are inside the arrays; along an axis tiles reach beyond.
         let beyond = |(n, r): (usize, usize)| (n + 2 * r + (1 << 14)) as u128;
@@ -51,8 +64,18 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
             + arrays as u128 * lengths.into_iter().map(|n| n as u128).product::<u128>()
             + [depth, height, width].into_iter().zip(radius).map(beyond).sum::<u128>();
         let wide = self.wide || reach > i32::MAX as u128;
-        let mut key = vec![N as u8, T::DTYPE as u8, self.border as u8, u8::from(wide)];
-        key.push(patch.unwrap_or(0) as u8);
+        let (name, patch, ways) = match way {
+            Way::Tiled { patch } => (
+                "stencil_tiled",
+                patch as u8,
+                format!("#define CLAN_ITEMS_X {items_x}\n#define CLAN_PATCH {patch}\n"),
+            ),
+            Way::Direct => ("stencil_direct", 0, "#define CLAN_DIRECT\n".to_string()),
+            Way::Lines => {
+                ("stencil_lines", 0, format!("#define CLAN_DIRECT\n#define CLAN_RUN {RUN}\n"))
+            }
+        };
+        let mut key = vec![N as u8, T::DTYPE as u8, self.border as u8, u8::from(wide), patch];
         for r in radius {
             key.extend((r as u32).to_le_bytes());
         }
@@ -66,17 +89,11 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
                 "#define CLAN_RANK {N}\n#define CLAN_RZ {rz}\n#define CLAN_RY {ry}\n#define CLAN_RX {rx}\n#define CLAN_BORDER {}\n",
                 self.border as u8
             ));
-            match patch {
-                Some(patch) => text.push_str(&format!(
-                    "#define CLAN_ITEMS_X {items_x}\n#define CLAN_PATCH {patch}\n"
-                )),
-                None => text.push_str("#define CLAN_DIRECT\n"),
-            }
+            text.push_str(&ways);
             // No macro, for the rule may have comments to the ends of its lines.
             text.push_str(&SOURCE.replace("  CLAN_RULE\n", &format!("{rule}\n")));
             text
         })?;
-        let name = if patch.is_some() { "stencil_tiled" } else { "stencil_direct" };
         let mut launch = Launch::new(device, &program, OP, name)?;
         launch.output(self.out)?;
         launch.input(&self.input.buffer)?;
@@ -84,8 +101,8 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
         for n in [depth, height, width] {
             codegen::bind_offset(&mut launch, n as isize, wide)?;
         }
-        let groups = match patch {
-            Some(patch) => {
+        let groups = match way {
+            Way::Tiled { patch } => {
                 let [tz, ty, tx] = tile(patch);
                 let tiles = [depth.div_ceil(tz), height.div_ceil(ty), width.div_ceil(tx)];
                 for n in tiles {
@@ -93,10 +110,15 @@ impl<T: Number, const N: usize> Apply<'_, T, N> {
                 }
                 arrays * tiles.into_iter().product::<usize>()
             }
-            None => {
+            Way::Direct => {
                 let across = width.div_ceil(group);
                 codegen::bind_index(&mut launch, across, wide)?;
                 arrays * depth * height * across
+            }
+            Way::Lines => {
+                let n = arrays * depth * height * width;
+                codegen::bind_offset(&mut launch, n as isize, wide)?;
+                n.div_ceil(RUN)
             }
         };
         // SAFETY: the arguments follow the kernel's parameters. The rule reads by `at`, whose offsets are cut
