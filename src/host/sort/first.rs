@@ -28,12 +28,15 @@ pub(crate) fn first<K: Key>(
         places.truncate(k);
         return places;
     }
-    let bound = if keys.len() > TOGETHER { bound(keys, k, ranking) } else { None };
-    let kept = bound.map(|bound| below(keys, k, ranking, bound, threads));
-    // A sample may mislead.
-    let mut kept = kept.filter(|kept| kept.len() >= k).unwrap_or_else(|| {
-        keys.iter().enumerate().map(|(at, &key)| ranking.rank(key).word(at)).collect()
-    });
+    let mut kept: Vec<K::Word> = match keys.len() > TOGETHER {
+        true => {
+            let bound = bound(keys, k, ranking);
+            let kept = below(keys, k, ranking, bound, threads);
+            // A sample may mislead.
+            if kept.len() < k { below(keys, k, ranking, None, threads) } else { kept }
+        }
+        false => keys.iter().enumerate().map(|(at, &key)| ranking.rank(key).word(at)).collect(),
+    };
     cut::<K>(&mut kept, k);
     kept.sort_unstable();
     kept.into_iter().map(|word| K::of_word(word).1).collect()
@@ -60,34 +63,37 @@ fn bound<K: Key>(keys: &[K], k: usize, ranking: impl Ranking<K>) -> Option<K> {
     sample.select_nth_unstable(at).1.next()
 }
 
-/// Keys of ranks below a bound: the first `k` of them and some others. Many are thrown away from time to time; what
-/// comes later than the first `k` of those before it has to be better than the last of these.
+/// Keys of ranks below a bound, if there is one: the first `k` of them and some others. Many are thrown away from time
+/// to time; what comes later than the first `k` of those before it has to be better than the last of these.
 fn below<K: Key>(
     keys: &[K],
     k: usize,
     ranking: impl Ranking<K>,
-    bound: K,
+    bound: Option<K>,
     threads: usize,
 ) -> Vec<K::Word> {
     let most = 2 * k + 1024;
     let part = |from: usize, keys: &[K]| {
         // Places for all that are looked at side by side, so that no jump depends on a rank.
-        let mut kept = vec![K::Word::default(); most + SIDE_BY_SIDE];
+        let room = most.min(keys.len()) + SIDE_BY_SIDE;
+        let mut kept = vec![K::Word::default(); room];
         let (mut bound, mut n, mut at) = (bound, 0, 0);
         loop {
-            at += SIDE_BY_SIDE * vectorized(|| without(&keys[at..], ranking, bound));
+            if let Some(bound) = bound {
+                at += SIDE_BY_SIDE * vectorized(|| without(&keys[at..], ranking, bound));
+            }
             let Some(some) = keys.get(at..keys.len().min(at + SIDE_BY_SIDE)) else { break };
             for (i, &key) in some.iter().enumerate() {
                 let rank = ranking.rank(key);
                 kept[n] = rank.word(from + at + i);
-                n += usize::from(rank < bound);
+                n += usize::from(bound.is_none_or(|bound| rank < bound));
             }
             at += some.len();
             if n >= most {
                 kept.truncate(n);
-                bound = cut(&mut kept, k);
+                bound = Some(cut(&mut kept, k));
                 n = kept.len();
-                kept.resize(most + SIDE_BY_SIDE, K::Word::default());
+                kept.resize(room, K::Word::default());
             }
             if at == keys.len() {
                 break;

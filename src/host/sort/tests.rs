@@ -145,9 +145,10 @@ fn the_first_are_those_of_a_stable_sort() {
     for n in [1usize, 9, 130, 4096, 4097, 16384, 100_001] {
         // Keys that a sample of every so many-th has alone, or lacks.
         let step = n as u32 / 1024;
-        let kinds: [(&str, Make<'_>); 7] = [
+        let kinds: [(&str, Make<'_>); 8] = [
             ("random", &bits),
             ("few", &|i| bits(i) % 3),
+            ("mostly the last", &|i| if bits(i) % 50 == 0 { i } else { u32::MAX }),
             ("equal", &|_| u32::MAX),
             ("sorted", &|i| i),
             ("reversed", &|i| u32::MAX - i),
